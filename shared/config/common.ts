@@ -30,3 +30,15 @@ export const logSettings = {
       return z.NEVER;
     }),
 };
+
+/**
+ * Where state lives (shared/store). A secret, as the URL may carry a password: the file `store-url`, or STORE_URL.
+ * Unset: SQLite in the temporary folder, a cache.
+ */
+export const storeSettings = {
+  'store-url': optionalSecret().superRefine((secret, context) => {
+    const url = secret?.read();
+    if (url === undefined || /^postgres(ql)?:\/\//.test(url)) return;
+    context.addIssue({ code: 'custom', message: 'must start with postgres:// or postgresql://' });
+  }),
+};

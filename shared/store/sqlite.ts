@@ -1,0 +1,36 @@
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
+import { type Engine, tables } from './engine.ts';
+
+/** SQLite in one file, opened with the first call. Several processes of one machine may share the file. */
+export function createSqliteEngine(path: string): Engine {
+  let opening: Promise<DatabaseSync> | undefined;
+
+  async function open(): Promise<DatabaseSync> {
+    const [{ DatabaseSync }, { closeSync, openSync }] = await Promise.all([import('node:sqlite'), import('node:fs')]);
+    // The temporary folder is everybody's: the file is its owner's alone from its first moment.
+    closeSync(openSync(path, 'a', 0o600));
+    const database = new DatabaseSync(path, { timeout: 5_000 });
+    database.exec('PRAGMA journal_mode = WAL');
+    for (const statement of tables('INTEGER PRIMARY KEY AUTOINCREMENT')) database.exec(statement);
+    return database;
+  }
+
+  return {
+    durable: false,
+    append: 'INSERT INTO log (stream, at, value) VALUES ($1, $2, $3) RETURNING seq',
+    async query(text, params) {
+      opening ??= open();
+      opening.catch(() => {
+        opening = undefined;
+      });
+      const database = await opening;
+      const named = Object.fromEntries(params.map((value, index) => [`$${index + 1}`, value as SQLInputValue]));
+      return database.prepare(text).all(named);
+    },
+    async close() {
+      const opened = await opening?.catch(() => undefined);
+      opening = undefined;
+      opened?.close();
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import type { Engine } from './engine.ts';
+import { createLeases, type Lease } from './lease.ts';
+
+export type { Lease } from './lease.ts';
+
+export interface PutOptions {
+  /** Gone after this long; kept without it. */
+  ttlMs?: number;
+}
+
+/** Values are JSON. A key that is not there, or whose time is over, reads as undefined. */
+export interface KeyValue {
+  get(key: string): Promise<unknown>;
+  put(key: string, value: unknown, options?: PutOptions): Promise<void>;
+  /** True when this call wrote it; of many at once exactly one does. */
+  putIfAbsent(key: string, value: unknown, options?: PutOptions): Promise<boolean>;
+}
+
+export interface LogEntry {
+  /** Opaque; later entries come after earlier ones. */
+  cursor: string;
+  /** When it was appended, ms since 1970. */
+  at: number;
+  value: unknown;
+}
+
+/** Entries in the order of their arrival, in streams of their own. */
+export interface Log {
+  append(stream: string, value: unknown): Promise<string>;
+  /** The entries after a cursor (from the first one without it), `limit` at most, 100 by default. `next` while there may be more. */
+  page(
+    stream: string,
+    options?: { after?: string | undefined; limit?: number },
+  ): Promise<{ entries: LogEntry[]; next?: string }>;
+  /** Drops what was appended before that time (exclusive); resolves with how many. */
+  prune(stream: string, beforeMs: number): Promise<number>;
+}
+
+export interface Store {
+  /** False for the file in the temporary folder: it is a cache, gone with the replica and seen by no other. */
+  readonly durable: boolean;
+  readonly kv: KeyValue;
+  readonly log: Log;
+  /** Null while another holds it. It ends by itself after `ttlMs`: renew it during longer work. */
+  lease(name: string, ttlMs: number): Promise<Lease | null>;
+  /** Releases file or connections; a later call opens them again. */
+  close(): Promise<void>;
+}
+
+const keep = 'kv.expires_at IS NULL OR kv.expires_at > ';
+// Expired rows are read as absent; they are removed now and then so that they do not pile up.
+const sweepEvery = 256;
+
+/** The three parts of a store over one SQL engine. `name` keeps functions that share a database apart. */
+export function createStore(engine: Engine, options: { name: string; now?: () => number }): Store {
+  const { name, now = Date.now } = options;
+  const scoped = (key: string) => `${name}/${key}`;
+  const expiry = (ttlMs: number | undefined) => (ttlMs === undefined ? null : now() + ttlMs);
+  let writes = 0;
+
+  async function sweep() {
+    if (writes++ % sweepEvery === 0) await engine.query('DELETE FROM kv WHERE expires_at <= $1', [now()]);
+  }
+
+  const kv: KeyValue = {
+    async get(key) {
+      const [row] = await engine.query(`SELECT value FROM kv WHERE key = $1 AND (${keep}$2)`, [scoped(key), now()]);
+      return row === undefined ? undefined : JSON.parse(String(row.value));
+    },
+    async put(key, value, { ttlMs } = {}) {
+      await sweep();
+      await engine.query(
+        `INSERT INTO kv (key, value, expires_at) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at`,
+        [scoped(key), JSON.stringify(value), expiry(ttlMs)],
+      );
+    },
+    async putIfAbsent(key, value, { ttlMs } = {}) {
+      await sweep();
+      const written = await engine.query(
+        `INSERT INTO kv (key, value, expires_at) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
+         WHERE kv.expires_at <= $4 RETURNING key`,
+        [scoped(key), JSON.stringify(value), expiry(ttlMs), now()],
+      );
+      return written.length === 1;
+    },
+  };
+
+  const log: Log = {
+    async append(stream, value) {
+      const [row] = await engine.query(engine.append, [scoped(stream), now(), JSON.stringify(value)]);
+      return String(row?.seq);
+    },
+    async page(stream, { after = '0', limit = 100 } = {}) {
+      const rows = await engine.query(
+        'SELECT seq, at, value FROM log WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3',
+        [scoped(stream), Number(after), limit],
+      );
+      const entries = rows.map(({ seq, at, value }) => ({
+        cursor: String(seq),
+        at: Number(at),
+        value: JSON.parse(String(value)) as unknown,
+      }));
+      const last = entries.at(-1);
+      return last !== undefined && entries.length === limit ? { entries, next: last.cursor } : { entries };
+    },
+    async prune(stream, beforeMs) {
+      const gone = await engine.query('DELETE FROM log WHERE stream = $1 AND at < $2 RETURNING seq', [
+        scoped(stream),
+        beforeMs,
+      ]);
+      return gone.length;
+    },
+  };
+
+  const lease = createLeases(engine, { scoped, now });
+  return { durable: engine.durable, kv, log, lease, close: () => engine.close() };
+}
