@@ -63,9 +63,8 @@ function toUpstreamError(service: string, error: unknown, deadline: AbortSignal,
   const { code = '', message = 'unknown failure' } = error as { code?: string; message?: string };
   if (deadline.aborted) return new UpstreamError(service, 'timeout', 'the deadline passed');
   if (caller?.aborted) return new UpstreamError(service, 'aborted', 'the caller is gone');
-  if (code === 'ERR_BAD_RESPONSE' || /maxContentLength/.test(message)) {
-    return new UpstreamError(service, 'invalid_response', message);
-  }
+  // axios has one code for an answer that is too large and for one that was cut: only the message tells them apart.
+  if (/maxContentLength/.test(message)) return new UpstreamError(service, 'invalid_response', message);
   return new UpstreamError(service, 'network', `${code} ${message}`.trim());
 }
 
