@@ -46,7 +46,9 @@ describe('the contract', () => {
         stack_id: '80',
       },
     });
-    expect(asked('POST', /start/).map(({ path, query }) => path + query)).toEqual(['/api/stacks/80/start?endpointId=10']);
+    expect(asked('POST', /start/).map(({ path, query }) => path + query)).toEqual([
+      '/api/stacks/80/start?endpointId=10',
+    ]);
     expect(containersOf('nextcloud').map(({ state }) => state)).toEqual(['running', 'running']);
   });
 
@@ -192,7 +194,9 @@ describe('one login', () => {
 describe('trouble', () => {
   test('starts a stack once for many calls at the same time', async () => {
     const answers = await Promise.all(Array.from({ length: 6 }, () => send({ service: 'nextcloud' })));
-    expect(new Set(answers.map(({ body }) => body.message))).toEqual(new Set(['Service nextcloud successfully started']));
+    expect(new Set(answers.map(({ body }) => body.message))).toEqual(
+      new Set(['Service nextcloud successfully started']),
+    );
     expect(asked('POST', /\/start$/)).toHaveLength(1);
   });
 
@@ -205,7 +209,8 @@ describe('trouble', () => {
   });
 
   test('answers 502 when Portainer fails', async () => {
-    sandbox.world.stacks.find(({ name }) => name === 'nextcloud')!.startError = 'pull access denied for secret-registry';
+    sandbox.world.stacks.find(({ name }) => name === 'nextcloud')!.startError =
+      'pull access denied for secret-registry';
     const { status, body, lines } = await send({ service: 'nextcloud' });
     expect({ status, body }).toMatchObject({ status: 502, body: { success: false, code: 'upstream_status' } });
     expect(JSON.stringify(body)).not.toContain('secret-registry');
