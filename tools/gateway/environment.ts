@@ -1,0 +1,79 @@
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { StackFunction } from '../stack/stack.ts';
+import { findUpstreams, type Sandboxes, type UpstreamUse } from './upstreams.ts';
+
+export interface PreparedFunction {
+  /** Everything that its process sees, but PORT and HOST. */
+  environment: Record<string, string>;
+  upstreams: UpstreamUse[];
+  /** What the person who starts the gateway should know. */
+  notes: string[];
+}
+
+export interface PrepareOptions {
+  spec: StackFunction;
+  /** Where secrets lie as files, `.secrets` in the checkout. */
+  secretsFolder: string;
+  /** An empty folder of this function's own. */
+  mountFolder: string;
+  sandboxes: Pick<Sandboxes, 'get'>;
+  host: NodeJS.ProcessEnv;
+}
+
+const variableOf = (secret: string) => secret.toUpperCase().replaceAll('-', '_');
+const keyOf: Record<string, string> = { 'api-key': 'function-api-key', hmac: 'webhook-secret' };
+
+/**
+ * `AUTH` for a gateway that only this machine reaches: a method whose secret is not configured becomes `none`. Undefined
+ * when everything is configured. A deployment never does this: there the function refuses to start.
+ */
+export function openAuth(auth: string | undefined, isConfigured: (secret: string) => boolean): string | undefined {
+  const methods = (auth?.trim() || 'api-key').split(',').map((method) => method.trim());
+  const kept = methods.filter((method) => keyOf[method] === undefined || isConfigured(keyOf[method]));
+  return kept.length === methods.length ? undefined : [...new Set([...kept, 'none'])].join(',');
+}
+
+/** Makes a function's environment and its folder of secrets, with a double for each upstream that has no URL. */
+export async function prepareFunction(options: PrepareOptions): Promise<PreparedFunction> {
+  const { spec, secretsFolder, mountFolder, sandboxes, host } = options;
+  const notes: string[] = [];
+  const secretFile = (name: string) => join(secretsFolder, name);
+  const hasFile = (name: string) =>
+    existsSync(secretFile(name)) && readFileSync(secretFile(name), 'utf8').trim() !== '';
+  const upstreams = findUpstreams(spec, hasFile);
+  const environment: Record<string, string> = { ...spec.environment };
+  for (const name of ['PATH', 'HOME', 'TMPDIR']) {
+    if (host[name] !== undefined) environment[name] ??= host[name];
+  }
+  environment.SECRET_MOUNT_PATH = mountFolder;
+
+  const supplied = new Set<string>();
+  for (const { variable } of upstreams.filter(({ sandbox }) => sandbox)) {
+    const { url, credentials } = await sandboxes.get(variable);
+    Object.assign(environment, { [variable]: url }, credentials);
+    for (const name of Object.keys(credentials)) supplied.add(name);
+  }
+
+  mkdirSync(mountFolder, { recursive: true });
+  const missing: string[] = [];
+  for (const name of spec.secrets) {
+    // A real credential must not reach a double, and the double would refuse it.
+    if (supplied.has(variableOf(name))) continue;
+    // A link, so that a rotated secret arrives as it does in a deployment.
+    if (existsSync(secretFile(name))) symlinkSync(secretFile(name), join(mountFolder, name));
+    else if (!environment[variableOf(name)]) missing.push(name);
+  }
+  const usesRealOnly = upstreams.every(({ sandbox }) => !sandbox);
+  const told = missing.filter((name) => usesRealOnly && !Object.values(keyOf).includes(name));
+  if (told.length > 0) notes.push(`no secret ${told.join(', ')} in .secrets/`);
+
+  const isConfigured = (secret: string) =>
+    (spec.secrets.includes(secret) && hasFile(secret)) || Boolean(environment[variableOf(secret)]?.trim());
+  const auth = openAuth(environment.AUTH, isConfigured);
+  if (auth !== undefined) {
+    environment.AUTH = auth;
+    notes.push(`AUTH=${auth}, as no key is configured and only this machine can call; a deployment refuses to start`);
+  }
+  return { environment, upstreams, notes };
+}
