@@ -19,10 +19,10 @@ function closingBrace(text: string, open: number): number {
 
 /** A shell pattern as the source of a regular expression: `*` and `?` are wild, all else is itself. */
 const patternSource = (pattern: string, greedy: boolean) =>
-  pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', greedy ? '[\\s\\S]*' : '[\\s\\S]*?')
-    .replaceAll('?', '[\\s\\S]');
+  pattern.replace(/[.+^${}()|[\]\\*?]/g, (mark) => {
+    if (mark === '*') return greedy ? '[\\s\\S]*' : '[\\s\\S]*?';
+    return mark === '?' ? '[\\s\\S]' : `\\${mark}`;
+  });
 
 function withoutPrefix(value: string, pattern: string, greedy: boolean): string {
   return value.replace(new RegExp(`^${patternSource(pattern, greedy)}`), '');
