@@ -105,7 +105,17 @@ export function createStarter(options: StarterOptions) {
 
     /** After the containers are gone: a failure now leaves the service worse than it was, and says so. */
     async function startAgain(managed: PortainerStack): Promise<void> {
-      await watch(async () => ((await observe(target)).length === 0 ? true : undefined));
+      const gone = await watch(async () => ((await observe(target)).length === 0 ? true : undefined));
+      if (gone === undefined) {
+        throw new HttpError(
+          504,
+          `Portainer is still stopping service ${name} to start it anew: ask again in a moment`,
+          {
+            code: 'still_stopping',
+            headers: { 'Retry-After': '10' },
+          },
+        );
+      }
       try {
         await start(managed);
       } catch (error) {
@@ -117,8 +127,14 @@ export function createStarter(options: StarterOptions) {
     }
 
     async function recreate(managed: PortainerStack): Promise<void> {
-      // A refusal means that it is inactive already, which is what we want.
-      await portainer.stopStack(managed, callTimeout());
+      try {
+        // A refusal means that it is inactive already, which is what we want.
+        await portainer.stopStack(managed, callTimeout());
+      } catch (error) {
+        // The stop goes on: without a start after it the service would stay down.
+        if (!(error instanceof UpstreamError) || error.failure !== 'timeout') throw error;
+        log.warn('a stop outlasts its deadline and goes on in Portainer', { stack_id: managed.id });
+      }
       await startAgain(managed);
     }
 
