@@ -1,0 +1,244 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createLagoClient } from '#shared/clients/lago.ts';
+import { createLitellmClient } from '#shared/clients/litellm.ts';
+import { createLogger } from '#shared/log.ts';
+import { formatUsd, parseUsd } from '#shared/money.ts';
+import { openStore } from '#shared/store/open.ts';
+import type { Store } from '#shared/store/store.ts';
+import { createRun, type RunOptions } from '../../functions/lago-usage-push/run.ts';
+import { toStateKey } from '../../functions/lago-usage-push/state.ts';
+import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
+import { type LitellmSandbox, type SpendLogRow, startLitellmSandbox } from '../../sandbox/litellm.ts';
+
+const hourMs = 3_600_000;
+const start = Date.parse('2026-11-20T12:00:00Z');
+const billFrom = Date.parse('2026-11-17T00:00:00Z');
+let time = start;
+let litellm: LitellmSandbox;
+let lago: LagoSandbox;
+let store: Store;
+let directory: string;
+let lines: string[];
+
+beforeEach(async () => {
+  time = start;
+  lines = [];
+  litellm = await startLitellmSandbox({ seed: 7, now: () => new Date(start) });
+  // A busy day: several batches in one slice, some rows in the same millisecond.
+  for (let i = 0; i < 350; i++) {
+    litellm.addRow({
+      request_id: `busy-${i}`,
+      startTime: new Date(Date.parse('2026-11-18T09:00:00Z') + Math.floor(i / 3) * 777).toISOString(),
+      end_user: `customer-${i % 7}`,
+      spend: (i + 1) * 1.5e-7,
+      prompt_tokens: i,
+    });
+  }
+  lago = await startLagoSandbox();
+  directory = mkdtempSync(join(tmpdir(), 'push-test-'));
+  store = openStore({ name: 'push', directory, now: () => time });
+});
+
+afterEach(async () => {
+  await Promise.all([litellm.close(), lago.close(), store.close()]);
+  rmSync(directory, { recursive: true });
+});
+
+function makeRun(options: Partial<RunOptions> & { lagoKey?: string } = {}) {
+  const sleep = async () => undefined;
+  const run = createRun({
+    litellm: createLitellmClient({ baseUrl: litellm.url, apiKey: () => 'sk-sandbox', timeoutMs: 5_000, sleep }),
+    lago: createLagoClient({
+      baseUrl: lago.url,
+      apiKey: () => options.lagoKey ?? 'lago-sandbox',
+      timeoutMs: 5_000,
+      sleep,
+    }),
+    store,
+    stateKey: toStateKey(litellm.url, lago.url),
+    code: 'llm',
+    chargeBy: 'end_user_id',
+    billFrom,
+    overlapMs: hourMs,
+    lagMs: 120_000,
+    now: () => time,
+    ...options,
+  });
+  const log = createLogger({ write: (line) => lines.push(line) });
+  return (dryRun = false) => run({ dryRun, log });
+}
+
+const isBilled = (row: SpendLogRow) =>
+  Date.parse(row.startTime) >= billFrom &&
+  Date.parse(row.startTime) < time - 120_000 &&
+  row.end_user !== '' &&
+  row.cache_hit !== 'True' &&
+  !(row.status === 'failure' && row.spend === 0);
+
+/** What LiteLLM logged and is to be billed, and what Lago has, in the same words: subscription, id, cost, tokens, time. */
+function expectLedgersEqual() {
+  const owed = litellm.rows.filter(isBilled).map((row) => ({
+    subscription: row.end_user,
+    id: row.request_id.replace(/[^A-Za-z0-9._-]/g, '_'),
+    model: row.model,
+    cost: formatUsd(parseUsd(row.spend)),
+    tokens: String(row.total_tokens),
+    time: new Date(row.startTime).toISOString(),
+  }));
+  const billed = lago.events.map((event) => ({
+    subscription: event.external_subscription_id,
+    id: event.transaction_id.slice('litellm-'.length + 33),
+    model: event.properties.model,
+    cost: event.properties.response_cost,
+    tokens: event.properties.total_tokens,
+    time: event.timestamp,
+  }));
+  const text = (rows: object[]) => rows.map((row) => JSON.stringify(row)).sort();
+  expect(billed.length).toBeGreaterThan(350);
+  expect(text(billed)).toEqual(text(owed));
+}
+
+test('bills every row once and exactly, and a second run pushes nothing new', async () => {
+  const run = makeRun();
+  const first = await run();
+  expectLedgersEqual();
+  expect(first.sent).toBe(lago.events.length);
+  expect(first.next_mark).toBe('2026-11-20T11:58:00.000Z');
+  const { failures, cache_hits, done_before } = first.skipped;
+  const unmapped = first.unmapped.reduce((sum, { rows }) => sum + rows, 0);
+  expect(unmapped).toBeGreaterThan(0);
+  expect(first.sent + unmapped + failures + cache_hits + done_before).toBe(first.rows);
+
+  lago.ledger.length = 0;
+  const second = await run();
+  expect(second).toMatchObject({ sent: 0, already_there: 0, rejected: [], unmapped: [] });
+  expect(lago.ledger).toEqual([]);
+  expectLedgersEqual();
+});
+
+test('bills a row that was logged late, behind the mark, and nothing else again', async () => {
+  const run = makeRun();
+  await run();
+  const before = lago.events.length;
+  time += 10 * 60_000;
+  litellm.addRow({
+    request_id: 'late-1',
+    startTime: '2026-11-20T11:20:00.250Z',
+    end_user: 'acme',
+    spend: 1.5e-7,
+    model: 'gpt-4o',
+  });
+  expect(await run()).toMatchObject({ sent: 1, already_there: 0 });
+  expect(lago.events).toHaveLength(before + 1);
+  expectLedgersEqual();
+});
+
+test('knows by Lago itself what is billed when its own memory is gone', async () => {
+  const first = await makeRun()();
+  const fresh = openStore({ name: 'fresh', directory, now: () => time });
+  const again = await makeRun({ store: fresh })();
+  await fresh.close();
+  expect(again).toMatchObject({ sent: 0, already_there: first.sent, rejected: [] });
+  expectLedgersEqual();
+});
+
+test('begins anew where another Lago is to be filled', async () => {
+  await makeRun()();
+  await lago.close();
+  lago = await startLagoSandbox();
+  await makeRun()();
+  expectLedgersEqual();
+});
+
+describe('a run that stops in the middle', () => {
+  test.each([
+    ['an error', { kind: 'status', status: 500 }],
+    ['rate limits', { kind: 'rate-limit', retryAfterS: 1 }],
+    ['lost connections', { kind: 'cut', afterBytes: 20 }],
+    ['resets', { kind: 'reset' }],
+    ['a page of HTML', { kind: 'html' }],
+  ] as const)('by %s gives each event once after a rerun', async (_, fault) => {
+    const run = makeRun();
+    // The first batch goes through, then everything fails.
+    lago.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { ...fault, times: 1000 });
+    await expect(run()).rejects.toMatchObject({ service: 'Lago' });
+    const owed = litellm.rows.filter(isBilled).length;
+    expect(lago.events.length).toBeGreaterThan(0);
+    expect(lago.events.length).toBeLessThan(owed);
+    lago.faults.length = 0;
+    const second = await run();
+    expect(second.rejected).toEqual([]);
+    expectLedgersEqual();
+  });
+});
+
+test('keeps everything and stops when Lago does not know the key', async () => {
+  await expect(makeRun({ lagoKey: 'wrong' })()).rejects.toMatchObject({ status: 401 });
+  expect(lago.events).toEqual([]);
+  expect(lago.ledger.length).toBeLessThanOrEqual(3);
+  await makeRun()();
+  expectLedgersEqual();
+});
+
+test('sets the mark no further when LiteLLM fails half way, and goes on there', async () => {
+  const run = makeRun();
+  litellm.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { kind: 'status', status: 500, times: 1 });
+  await expect(run()).rejects.toMatchObject({ service: 'LiteLLM' });
+  await run();
+  expectLedgersEqual();
+});
+
+test('reports a rejected event with its reason, delivers the others and holds the mark before it', async () => {
+  const inner = createLagoClient({ baseUrl: lago.url, apiKey: () => 'lago-sandbox', timeoutMs: 5_000 });
+  const victim = litellm.rows.filter(isBilled).at(-3);
+  const spoil = makeRun({
+    lago: {
+      sendBatch: (events) =>
+        inner.sendBatch(
+          events.map((event) =>
+            event.transaction_id.endsWith(victim?.request_id ?? '') ? { ...event, timestamp: 'never' } : event,
+          ),
+        ),
+    },
+  });
+  const summary = await spoil();
+  expect(summary.rejected).toMatchObject([
+    { request_id: victim?.request_id, reason: '{"timestamp":["invalid_format"]}' },
+  ]);
+  expect(summary.next_mark).toBe(new Date(victim?.startTime ?? '').toISOString());
+  expect(lago.events).toHaveLength(litellm.rows.filter(isBilled).length - 1);
+  expect(await spoil()).toMatchObject({ sent: 0, rejected: [{ request_id: victim?.request_id }] });
+  expect(await makeRun()()).toMatchObject({ sent: 1, rejected: [] });
+  expectLedgersEqual();
+});
+
+test('sends and marks nothing in a dry run, and says what it would bill', async () => {
+  const summary = await makeRun()(true);
+  const owed = litellm.rows.filter(isBilled);
+  const spend = owed.reduce((sum, row) => sum + parseUsd(row.spend), 0n);
+  expect(summary).toMatchObject({
+    dry_run: true,
+    sent: 0,
+    would_send: { events: owed.length, spend_usd: formatUsd(spend) },
+    next_mark: null,
+  });
+  expect(lago.ledger).toEqual([]);
+  expect((await makeRun()()).sent).toBe(owed.length);
+});
+
+test('runs dry over the last day without BILL_FROM', async () => {
+  const summary = await makeRun({ billFrom: undefined })();
+  expect(summary).toMatchObject({ dry_run: true, window: { from: '2026-11-19T11:58:00.000Z' }, next_mark: null });
+  expect(lago.ledger).toEqual([]);
+});
+
+test('lets one run at a time at the work', async () => {
+  const run = makeRun();
+  const [first, second] = await Promise.allSettled([run(), run()]);
+  expect([first.status, second.status].sort()).toEqual(['fulfilled', 'rejected']);
+  expectLedgersEqual();
+  await run();
+});
