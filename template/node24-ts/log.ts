@@ -1,0 +1,73 @@
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFields = Record<string, unknown>;
+
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same log with these fields on every line. */
+  child(fields: LogFields): Logger;
+}
+
+const rank: Record<LogLevel, number> = { debug: 10, info: 20, warn: 30, error: 40 };
+const secretName =
+  /authorization|cookie|password|passwd|secret|signature|credential|api[-_]?key|^(access|auth|bearer|refresh)?[-_]?token$|jwt/i;
+// of-watchdog reads the pipe in lines of 64 KiB; a longer one stops its reader for good and the function blocks.
+const maxLineBytes = 60_000;
+const maxTextLength = 4_000;
+
+function printable(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return value.length > maxTextLength ? `${value.slice(0, maxTextLength)}…` : value;
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof Error) {
+    const { name, message, stack, cause } = value;
+    return {
+      name,
+      message,
+      stack: stack?.slice(0, maxTextLength),
+      ...(cause === undefined || depth > 3 ? {} : { cause: printable(cause, depth + 1) }),
+    };
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth > 5) return '[deep]';
+  if (Array.isArray(value)) return value.slice(0, 100).map((item) => printable(item, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, secretName.test(key) ? '[redacted]' : printable(item, depth + 1)]),
+  );
+}
+
+/** Reads `LOG_LEVEL` in any case, with Python's names as aliases (`WARNING`, `CRITICAL`); anything else is undefined. */
+export function parseLogLevel(text: string): LogLevel | undefined {
+  const level = text.trim().toLowerCase();
+  if (level === 'warning') return 'warn';
+  if (level === 'critical' || level === 'fatal') return 'error';
+  return level in rank ? (level as LogLevel) : undefined;
+}
+
+/**
+ * JSON lines on stderr: `{"time","level","msg",...fields}`. Fields whose name tells of a secret are redacted, line breaks
+ * are escaped by JSON (so no line can be forged), and a line stays below the 64 KiB that of-watchdog can read.
+ */
+export function createLogger(
+  options: { level?: LogLevel; fields?: LogFields; write?: (line: string) => void; now?: () => Date } = {},
+): Logger {
+  const { level = 'info', fields: base = {}, now = () => new Date() } = options;
+  const write = options.write ?? ((line) => process.stderr.write(line));
+
+  const emit = (lineLevel: LogLevel, msg: string, fields: LogFields = {}) => {
+    if (rank[lineLevel] < rank[level]) return;
+    const head = { time: now().toISOString(), level: lineLevel, msg: printable(msg, 0) };
+    let line = JSON.stringify({ ...head, ...(printable({ ...base, ...fields }, 0) as LogFields) });
+    if (Buffer.byteLength(line) > maxLineBytes) line = JSON.stringify({ ...head, cut: true });
+    write(`${line}\n`);
+  };
+
+  return {
+    debug: (message, fields) => emit('debug', message, fields),
+    info: (message, fields) => emit('info', message, fields),
+    warn: (message, fields) => emit('warn', message, fields),
+    error: (message, fields) => emit('error', message, fields),
+    child: (fields) => createLogger({ ...options, fields: { ...base, ...fields } }),
+  };
+}

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { CreateFunction, FunctionEvent, Handler, Logger } from './function/function.ts';
+import { createLogger, parseLogLevel } from './log.ts';
+import { sendError, sendResponse } from './send.ts';
+import { parseGoDuration, parseServerSettings } from './settings.ts';
+
+/**
+ * The request, with two rules of its own: bytes are counted as they come (there is no Content-Length behind OpenFaaS),
+ * and a body that its reader gives up on takes no answer with it (Node would end the connection).
+ */
+function createRequestClass(maxBytes: number) {
+  return class CountedRequest extends IncomingMessage {
+    #received = 0;
+
+    override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+      if (chunk === null) return super.push(chunk);
+      this.#received += chunk.length;
+      // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.
+      if (this.#received > 2 * maxBytes) this.socket.destroy();
+      else if (this.#received > maxBytes && !this.destroyed) {
+        this.emit('too-large');
+        this.destroy(new Error(`The request body is larger than ${maxBytes} bytes`));
+      }
+      return this.destroyed ? true : super.push(chunk, encoding);
+    }
+
+    override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+      // As Node has it: an error that nobody listens for is not thrown.
+      process.nextTick(() => callback(this.listenerCount('error') === 0 ? null : error));
+    }
+  };
+}
+
+/** Safe in a log line and in a header. */
+const safeCallId = /^[\w.:-]{1,128}$/;
+
+function readCallId({ headers }: IncomingMessage): string {
+  const given = [headers['x-request-id'], headers['x-call-id']];
+  return given.find((id): id is string => typeof id === 'string' && safeCallId.test(id)) ?? randomUUID();
+}
+
+function toEvent(request: IncomingMessage): FunctionEvent {
+  const url = request.url ?? '/';
+  const target = url.replace(/^https?:\/\/[^/?]*/i, '');
+  const queryAt = target.indexOf('?');
+  return {
+    method: request.method ?? 'GET',
+    url,
+    path: (queryAt < 0 ? target : target.slice(0, queryAt)) || '/',
+    query: new URLSearchParams(queryAt < 0 ? '' : target.slice(queryAt + 1)),
+    headers: request.headers,
+    rawHeaders: request.rawHeaders,
+    body: request,
+    trailers: () => request.trailers,
+    remoteAddress: request.socket.remoteAddress ?? '',
+  };
+}
+
+async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse, log: Logger) {
+  const callId = readCallId(request);
+  const callLog = log.child({ call_id: callId });
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  request.once('too-large', () => {
+    sendError(response, 413, 'The request body is larger than this function takes', 'body_too_large', callId);
+    gone.abort();
+  });
+  try {
+    const result = await handler(toEvent(request), { callId, signal: gone.signal, log: callLog });
+    sendResponse(request.method === 'HEAD', response, result, callLog);
+  } catch (error) {
+    // A caller who left, or was answered 413, is the likely cause of what failed after it.
+    if (gone.signal.aborted) callLog.info('call abandoned', { error });
+    else callLog.error('call failed', { error });
+    sendError(response, 500, 'Internal error: the log has the details', 'internal_error', callId);
+  }
+}
+
+/**
+ * On SIGTERM the watchdog still sends calls for `healthcheck_interval`: they are served. After it, once none is in
+ * flight, the server closes and the process exits 0. SIGINT does not wait for the watchdog; a second signal cuts.
+ */
+function stopOnSignal(server: Server, handler: Handler, log: Logger, inFlight: () => number, graceMs: number) {
+  let signals = 0;
+  const finish = () => {
+    server.close(async () => {
+      try {
+        await handler.close?.();
+      } catch (error) {
+        log.error('close failed', { error });
+      }
+      log.info('stopped');
+      process.exit(0);
+    });
+  };
+  const finishWhenIdle = () => {
+    if (inFlight() === 0) return finish();
+    const check = () => {
+      if (inFlight() === 0) finish();
+      else setTimeout(check, 20);
+    };
+    check();
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    signals += 1;
+    log.info('stopping', { signal, in_flight: inFlight() });
+    if (signals === 1) setTimeout(finishWhenIdle, signal === 'SIGTERM' ? graceMs : 0);
+    else {
+      if (signals === 2) finish();
+      server.closeAllConnections();
+    }
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  return () => signals > 0;
+}
+
+/**
+ * Makes the function and serves it on HOST (127.0.0.1) and PORT (3000), where of-watchdog's upstream_url points.
+ * Exits 1, with one log line that says why, when it cannot start or on an error that nobody caught.
+ */
+export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = process.env): Promise<void> {
+  const log = createLogger({ level: parseLogLevel(env.LOG_LEVEL ?? '') ?? 'info' });
+  const die = (message: string, fields: Record<string, unknown>) => {
+    log.error(message, fields);
+    // Never 0: of-watchdog takes that for a function that is well, and answers 500 for ever.
+    process.exit(1);
+  };
+  process.on('uncaughtException', (error) => die('uncaught exception', { error }));
+  process.on('unhandledRejection', (error) => die('unhandled rejection', { error }));
+
+  try {
+    const { host, port, maxBodyBytes } = parseServerSettings(env);
+    const handler = await create(env);
+    let inFlight = 0;
+    let isStopping = () => false;
+    const server = createServer(
+      {
+        IncomingMessage: createRequestClass(maxBodyBytes),
+        maxHeaderSize: 64 * 1024,
+        headersTimeout: 60_000,
+        // A long prompt may come slowly and an answer take 20 minutes: the watchdog's timeouts are the ones that count.
+        requestTimeout: 0,
+      },
+      (request, response) => {
+        const path = request.url?.split('?', 1)[0];
+        if (path === '/_/health' || path === '/_/ready') {
+          const ready = path === '/_/health' || !isStopping();
+          return response.writeHead(ready ? 200 : 503, { 'Content-Type': 'text/plain' }).end(ready ? 'OK' : 'Stopping');
+        }
+        inFlight += 1;
+        response.once('close', () => {
+          inFlight -= 1;
+        });
+        answer(handler, request, response, log);
+      },
+    );
+    server.once('error', (error) => die('cannot listen', { host, port, reason: error.message }));
+    server.listen(port, host, () => {
+      isStopping = stopOnSignal(
+        server,
+        handler,
+        log,
+        () => inFlight,
+        parseGoDuration(env.healthcheck_interval) ?? 5_000,
+      );
+      log.info('listening', { host, port: (server.address() as AddressInfo).port });
+    });
+  } catch (error) {
+    // A ConfigError is for who deploys: its message names the settings, and a stack would only hide them.
+    const isExpected = error instanceof Error && error.name === 'ConfigError';
+    die('refused to start', { reason: isExpected ? error.message : String(error), ...(isExpected ? {} : { error }) });
+  }
+}
