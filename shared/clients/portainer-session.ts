@@ -64,7 +64,7 @@ export function createPortainerSession(options: {
       return jwt;
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
-      const { status = 0, failure, detail } = error;
+      const { status, failure, detail } = error;
       const banned = status === 403;
       const advice =
         failure === 'invalid_response'
@@ -73,7 +73,7 @@ export function createPortainerSession(options: {
             ? 'it refuses logins from this address for a while, a portainer-api-key needs none'
             : status === 400 || status === 422
               ? 'check portainer-username and portainer-password'
-              : undefined;
+              : error.advice;
       const told = new UpstreamError('Portainer', failure, `login: ${detail}`, { status, advice });
       if (banned || status === 400 || status === 422) {
         pause = { untilMs: now() + (banned ? banPauseMs : refusalPauseMs), credentials: used, error: told };

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { UpstreamError } from '../errors.ts';
-import { createHttpClient, type HttpRequest } from './http.ts';
+import { createHttpClient, type HttpClient, type HttpRequest } from './http.ts';
 import { createPortainerSession, type PortainerCredentials } from './portainer-session.ts';
 
 export interface PortainerClientOptions {
@@ -147,7 +147,7 @@ function toContainer(item: NonNullable<z.infer<typeof containersSchema>>[number]
 /** Portainer's API and, through it, Docker's. Works with 2.20 and later; Docker's paths carry no version. */
 export function createPortainerClient(options: PortainerClientOptions): PortainerClient {
   const { now = Date.now } = options;
-  const http = createHttpClient({
+  const plain = createHttpClient({
     service: 'Portainer',
     baseUrl: options.baseUrl,
     timeoutMs: options.timeoutMs,
@@ -159,6 +159,16 @@ export function createPortainerClient(options: PortainerClientOptions): Portaine
       403: 'its user may not do this: check its access',
     },
   });
+  /** Portainer makes its own certificate, so this is what most people meet first. */
+  const explain = (error: unknown): never => {
+    if (!(error instanceof UpstreamError) || !/self.signed|CERT_|UNABLE_TO_VERIFY/i.test(error.detail)) throw error;
+    const advice = 'its certificate is not trusted, set PORTAINER_CA_FILE or PORTAINER_INSECURE';
+    throw new UpstreamError('Portainer', error.failure, error.detail, { advice });
+  };
+  const http: HttpClient = {
+    request: (request) => plain.request(request).catch(explain),
+    requestJson: (request) => plain.requestJson(request).catch(explain),
+  };
   const session = createPortainerSession({ http, credentials: options.credentials, now });
 
   async function readJson<Schema extends z.ZodType>(schema: Schema, request: HttpRequest): Promise<z.infer<Schema>> {
