@@ -287,6 +287,25 @@ describe('streams', () => {
   });
 });
 
+describe('a caller that leaves', () => {
+  it('takes the call to the function with it, and nothing else', async () => {
+    const req = request(`${front.url}/function/plain/drip`, { agent: false, headers: { Accept: 'text/event-stream' } });
+    req.on('error', () => undefined);
+    req.on('response', (res) => {
+      res.on('error', () => undefined);
+      res.once('data', () => req.destroy());
+    });
+    req.end();
+    await until(async () => (await call('/function/plain/left')).body === '1');
+    expect((await call('/function/plain')).status).toBe(200);
+  });
+
+  it('gets the answer of a function that did not read the whole body', async () => {
+    const answer = await call('/function/plain/early', { method: 'POST' }, 'x'.repeat(10_000));
+    expect(answer).toMatchObject({ status: 413, body: 'too large' });
+  });
+});
+
 describe('the system routes', () => {
   it('says that it is well, what it is and what it runs, without any environment', async () => {
     expect((await call('/healthz')).status).toBe(200);

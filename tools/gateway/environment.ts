@@ -7,6 +7,8 @@ export interface PreparedFunction {
   /** Everything that its process sees, but PORT and HOST. */
   environment: Record<string, string>;
   upstreams: UpstreamUse[];
+  /** The AUTH that stands in for one whose secret is not configured. */
+  openedAuth: string | undefined;
   /** What the person who starts the gateway should know. */
   notes: string[];
 }
@@ -70,10 +72,7 @@ export async function prepareFunction(options: PrepareOptions): Promise<Prepared
 
   const isConfigured = (secret: string) =>
     (spec.secrets.includes(secret) && hasFile(secret)) || Boolean(environment[variableOf(secret)]?.trim());
-  const auth = openAuth(environment.AUTH, isConfigured);
-  if (auth !== undefined) {
-    environment.AUTH = auth;
-    notes.push(`AUTH=${auth}, as no key is configured and only this machine can call; a deployment refuses to start`);
-  }
-  return { environment, upstreams, notes };
+  const openedAuth = openAuth(environment.AUTH, isConfigured);
+  if (openedAuth !== undefined) environment.AUTH = openedAuth;
+  return { environment, upstreams, openedAuth, notes };
 }

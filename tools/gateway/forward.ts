@@ -98,6 +98,10 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
   target.inflight += 1;
   const stream = wantsStream(req.headers.accept);
   const body = await hasBody(req);
+  if (res.closed) {
+    target.inflight -= 1;
+    return;
+  }
 
   await new Promise<void>((done) => {
     let bytes = 0;
@@ -120,6 +124,7 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
     /** The function's answer ended before its time: Go ends a chunked answer cleanly, and drops one that promised a length. */
     let finish: (() => void) | undefined;
     const cutShort = () => {
+      if (res.destroyed) return;
       if (answer?.headers['content-length'] !== undefined) res.destroy();
       else finish?.();
     };
@@ -132,7 +137,8 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
     ];
 
     upstream.on('error', (error) => {
-      if (answer !== undefined) return cutShort();
+      // Once there is an answer its own end decides: a function may answer before it has read the whole body.
+      if (answer !== undefined) return;
       if (error.message === 'exec_timeout') fail(504, 'of-watchdog');
       else if (error.message === 'upstream_timeout') fail(502, 'proxy');
       else fail(500, 'of-watchdog');
@@ -175,7 +181,7 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
       });
       response.on('error', () => undefined);
       response.on('close', () => {
-        if (response.complete) finish?.();
+        if (response.complete && !res.destroyed) finish?.();
         else cutShort();
       });
     });

@@ -1,14 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildFunction } from '../build.ts';
+import { buildFunction, bundleFile } from '../build.ts';
 import { findStackFile, readStack, type StackFunction } from '../stack/stack.ts';
 import { scheduleOf, sendTick, startSchedule } from './cron.ts';
+import { parseDurationMs } from './duration.ts';
 import { type PreparedFunction, prepareFunction } from './environment.ts';
 import { startFront } from './front.ts';
 import { type Child, createChild } from './supervisor.ts';
-import { curlLines, upstreamLines } from './table.ts';
+import { authLines, curlLines, timeoutLines, upstreamLines } from './table.ts';
 import { createSandboxes } from './upstreams.ts';
 import { watchFolders } from './watch.ts';
 
@@ -34,9 +35,15 @@ const { values } = parseArgs({
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
+function readBundle(name: string): string {
+  return existsSync(bundleFile(name)) ? readFileSync(bundleFile(name), 'utf8') : '';
+}
+
 async function run(): Promise<void> {
   const port = Number(process.env.PORT || 8080);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error('PORT must be a number from 0 to 65535');
+  // OpenFaaS's own name and default for the gateway's patience.
+  const upstreamTimeoutMs = parseDurationMs(process.env.upstream_timeout, 60_000);
   const file = relative(process.cwd(), resolve(values.file ?? findStackFile(process.cwd())));
   const stack = readStack(file, process.env);
   const scratch = mkdtempSync(join(tmpdir(), 'functions-'));
@@ -64,6 +71,7 @@ async function run(): Promise<void> {
       functions: () => functions.map(({ spec, child }) => ({ spec, port: child.port })),
       port,
       log: say,
+      upstreamTimeoutMs,
     });
     stops.push(front.close);
     say(`Local gateway for ${file}. Production is OpenFaaS: faas-cli up -f ${file}`);
@@ -71,6 +79,8 @@ async function run(): Promise<void> {
     const started = await Promise.all(stack.functions.map((spec) => startOne(spec)));
     functions.sort((left, right) => stack.functions.indexOf(left.spec) - stack.functions.indexOf(right.spec));
     for (const line of upstreamLines(functions)) say(line);
+    for (const line of authLines(functions)) say(line);
+    for (const line of timeoutLines(functions, upstreamTimeoutMs)) say(line);
     for (const { spec, prepared } of functions) {
       for (const note of prepared.notes) say(`  ${spec.name}: ${note}`);
       startTicks(spec, prepared, front.url);
@@ -107,10 +117,13 @@ async function run(): Promise<void> {
   }
 
   async function rebuild() {
-    for (const { spec, child } of functions) {
+    for (const spec of stack.functions) {
+      const running = functions.find((item) => item.spec === spec);
       try {
+        const before = readBundle(spec.name);
         await buildFunction(spec);
-        if (await child.restart()) say(`${spec.name} | rebuilt`);
+        if (running === undefined) await startOne(spec);
+        else if (before !== readBundle(spec.name) && (await running.child.restart())) say(`${spec.name} | rebuilt`);
       } catch (error) {
         say(`${spec.name} | ${(error as Error).message}`);
       }

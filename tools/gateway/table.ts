@@ -1,5 +1,6 @@
 import type { StackFunction } from '../stack/stack.ts';
 import type { PreparedFunction } from './environment.ts';
+import { readWatchdogSettings } from './watchdog.ts';
 
 interface Shown {
   spec: StackFunction;
@@ -36,4 +37,23 @@ export function curlLines(functions: Shown[], url: string): string[] {
     const key = isOpen ? '' : `-H "Authorization: Bearer $FUNCTION_API_KEY" `;
     return `${spec.name.padEnd(width)}  curl -s ${key}${sample(`${url}/function/${spec.name}`)}`;
   });
+}
+
+/** Which functions are open because no key is configured; said once for all that share an AUTH. */
+export function authLines(functions: Shown[]): string[] {
+  const opened = functions.filter(({ prepared }) => prepared.openedAuth !== undefined);
+  return [...Map.groupBy(opened, ({ prepared }) => prepared.openedAuth)].map(
+    ([auth, group]) =>
+      `  AUTH=${auth} for ${group.map(({ spec }) => spec.name).join(', ')}: no key is configured, and only this machine can call. A deployment refuses to start without one.`,
+  );
+}
+
+/** Functions that are allowed more time than the gateway before them has. */
+export function timeoutLines(functions: Shown[], upstreamTimeoutMs: number): string[] {
+  return functions
+    .filter(({ spec }) => readWatchdogSettings(spec.environment).execTimeoutMs > upstreamTimeoutMs)
+    .map(({ spec }) => {
+      const { exec_timeout: time } = spec.environment;
+      return `  ${spec.name}: exec_timeout is ${time}, but a gateway gives up after upstream_timeout (${upstreamTimeoutMs / 1_000}s). Raise it there; here: upstream_timeout=${time} npm start`;
+    });
 }
