@@ -37,6 +37,8 @@ beforeEach(async () => {
       prompt_tokens: i,
     });
   }
+  // And a row that every second run sees again in the overlap.
+  litellm.addRow({ request_id: 'fresh-1', startTime: '2026-11-20T11:30:00.001Z', end_user: 'acme', spend: 0.25 });
   lago = await startLagoSandbox();
   directory = mkdtempSync(join(tmpdir(), 'push-test-'));
   store = openStore({ name: 'push', directory, now: () => time });
@@ -114,6 +116,7 @@ test('bills every row once and exactly, and a second run pushes nothing new', as
 
   lago.ledger.length = 0;
   const second = await run();
+  expect(second.skipped.done_before).toBeGreaterThan(0);
   expect(second).toMatchObject({ sent: 0, already_there: 0, rejected: [], unmapped: [] });
   expect(lago.ledger).toEqual([]);
   expectLedgersEqual();
@@ -238,7 +241,9 @@ test('runs dry over the last day without BILL_FROM', async () => {
 test('lets one run at a time at the work', async () => {
   const run = makeRun();
   const [first, second] = await Promise.allSettled([run(), run()]);
+  const [refused] = [first, second].filter((outcome) => outcome.status === 'rejected');
   expect([first.status, second.status].sort()).toEqual(['fulfilled', 'rejected']);
+  expect(refused?.reason).toMatchObject({ status: 409, code: 'run_in_progress' });
   expectLedgersEqual();
   await run();
 });
