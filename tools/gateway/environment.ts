@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StackFunction } from '../stack/stack.ts';
-import { findUpstreams, type Sandboxes, type UpstreamUse } from './upstreams.ts';
+import { boldSettings, findUpstreams, type Sandboxes, type UpstreamUse } from './upstreams.ts';
 
 export interface PreparedFunction {
   /** Everything that its process sees, but PORT and HOST. */
@@ -53,7 +53,10 @@ export async function prepareFunction(options: PrepareOptions): Promise<Prepared
   const supplied = new Set<string>();
   for (const { variable } of upstreams.filter(({ sandbox }) => sandbox)) {
     const { url, credentials } = await sandboxes.get(variable);
-    Object.assign(environment, { [variable]: url }, credentials);
+    const bold = boldSettings(environment, variable, new Date());
+    for (const [name, value] of Object.entries(bold))
+      notes.push(`${name}=${value}, as it is empty and ${variable} is a sandbox`);
+    Object.assign(environment, bold, { [variable]: url }, credentials);
     for (const name of Object.keys(credentials)) supplied.add(name);
   }
 

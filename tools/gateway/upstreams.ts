@@ -11,6 +11,8 @@ interface Upstream {
   instead: string[];
   module: string;
   start: string;
+  /** What a function dares only against a double, where the stack file leaves the setting empty. */
+  bold?: (now: Date) => Record<string, string>;
 }
 
 const upstreams: Upstream[] = [
@@ -28,7 +30,15 @@ const upstreams: Upstream[] = [
     module: 'portainer.ts',
     start: 'startPortainerSandbox',
   },
-  { name: 'Lago', variable: 'LAGO_API_BASE', instead: [], module: 'lago.ts', start: 'startLagoSandbox' },
+  {
+    name: 'Lago',
+    variable: 'LAGO_API_BASE',
+    instead: [],
+    module: 'lago.ts',
+    start: 'startLagoSandbox',
+    // Nothing is billed until somebody says from when; nobody minds a simulated bill since yesterday.
+    bold: (now) => ({ BILL_FROM: new Date(now.getTime() - 86_400_000).toISOString().slice(0, 10) }),
+  },
   {
     name: 'Ollama',
     variable: 'OLLAMA_URL',
@@ -67,6 +77,12 @@ export function findUpstreams(
       variable,
       sandbox: !isSet(variable) && !instead.some(isSet),
     }));
+}
+
+/** Settings for a function that only a double hears: they fill what its stack file names and leaves empty. */
+export function boldSettings(environment: Record<string, string>, variable: string, now: Date): Record<string, string> {
+  const all = upstreams.find((item) => item.variable === variable)?.bold?.(now) ?? {};
+  return Object.fromEntries(Object.entries(all).filter(([name]) => environment[name] === ''));
 }
 
 async function startSandboxOf({ module, start }: Upstream): Promise<RunningSandbox> {

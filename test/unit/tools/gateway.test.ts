@@ -75,6 +75,17 @@ describe('prepareFunction', () => {
     expect(readFileSync(join(folder, 'mount', 'litellm-api-key'), 'utf8')).toBe('sk-real');
   });
 
+  it('lets a bill begin by itself only against a double, and only where the setting is empty', async () => {
+    const days = async (environment: Record<string, string>) => {
+      const prepared = await prepare(environment, []);
+      return prepared.environment.BILL_FROM;
+    };
+    expect(await days({ LAGO_API_BASE: '', BILL_FROM: '' })).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+    expect(await days({ LAGO_API_BASE: '', BILL_FROM: '2026-01-01' })).toBe('2026-01-01');
+    expect(await days({ LAGO_API_BASE: 'http://lago', BILL_FROM: '' })).toBe('');
+    expect(await days({ LAGO_API_BASE: '' })).toBeUndefined();
+  });
+
   it('keeps a real credential away from a double', async () => {
     const files = { 'litellm-api-key': 'sk-real' };
     await prepare({ LITELLM_API_BASE_URL: '' }, ['litellm-api-key'], files);
