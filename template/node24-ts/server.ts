@@ -6,6 +6,9 @@ import { createLogger, parseLogLevel } from './log.ts';
 import { sendError, sendResponse } from './send.ts';
 import { parseGoDuration, parseServerSettings } from './settings.ts';
 
+// A caller with a body that is too large may send this much more than twice the limit before the connection ends.
+const droppedBytes = 1024 * 1024;
+
 /**
  * The request, with two rules of its own: bytes are counted as they come (there is no Content-Length behind OpenFaaS),
  * and a body that its reader gives up on takes no answer with it (Node would end the connection).
@@ -17,12 +20,12 @@ function createRequestClass(maxBytes: number) {
     override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
       if (chunk === null) return super.push(chunk);
       this.#received += chunk.length;
-      // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.
-      if (this.#received > 2 * maxBytes) this.socket.destroy();
-      else if (this.#received > maxBytes && !this.destroyed) {
+      if (this.#received > maxBytes && !this.destroyed) {
         this.emit('too-large');
         this.destroy(new Error(`The request body is larger than ${maxBytes} bytes`));
       }
+      // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.
+      if (this.#received > 2 * maxBytes + droppedBytes) this.socket.destroy();
       return this.destroyed ? true : super.push(chunk, encoding);
     }
 
@@ -86,7 +89,10 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
  */
 function stopOnSignal(server: Server, handler: Handler, log: Logger, inFlight: () => number, graceMs: number) {
   let signals = 0;
+  let closing = false;
   const finish = () => {
+    if (closing) return;
+    closing = true;
     server.close(async () => {
       try {
         await handler.close?.();
@@ -110,7 +116,7 @@ function stopOnSignal(server: Server, handler: Handler, log: Logger, inFlight: (
     log.info('stopping', { signal, in_flight: inFlight() });
     if (signals === 1) setTimeout(finishWhenIdle, signal === 'SIGTERM' ? graceMs : 0);
     else {
-      if (signals === 2) finish();
+      finish();
       server.closeAllConnections();
     }
   };

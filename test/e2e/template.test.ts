@@ -64,7 +64,7 @@ describe('a call', () => {
     const { headers: answered } = await call('/unknown', { headers });
     const callId = answered['x-call-id'] as string;
     expect(callId).toMatch(expected);
-    expect(server.lines.map((line) => JSON.parse(line).call_id)).toContain(callId);
+    await until('the log names it', () => server.lines.find((line) => JSON.parse(line).call_id === callId));
   });
 
   test('whose handler throws is answered 500 without the reason, which is logged', async () => {
@@ -74,7 +74,7 @@ describe('a call', () => {
       expect(JSON.parse(body)).toEqual({ error: expect.any(String), code: 'internal_error', call_id: 'boom' });
       expect(body).not.toContain('1234');
     }
-    expect(server.lines.some((line) => line.includes('the pin is 1234'))).toBe(true);
+    await until('the reason is logged', () => server.lines.find((line) => line.includes('the pin is 1234')));
   });
 
   test('for health and readiness is answered by the server itself', async () => {
@@ -96,6 +96,25 @@ describe('a body', () => {
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     expect(response.statusCode).toBe(413);
     expect(JSON.parse(await text(response))).toMatchObject({ code: 'body_too_large', call_id: 'big' });
+  });
+
+  test('many times larger than a small MAX_BODY_BYTES is answered 413 as well', async () => {
+    const own = await start({ MAX_BODY_BYTES: '10' });
+    const answer = await call('/echo', { method: 'POST', body: Buffer.alloc(50_000) }, own);
+    expect(answer.status).toBe(413);
+    expect((await call('/echo', { method: 'POST', body: 'ten bytes.' }, own)).status).toBe(201);
+  });
+
+  test('without an end is cut once far more than MAX_BODY_BYTES has come', async () => {
+    const own = await start({ MAX_BODY_BYTES: '10' });
+    const sent = open('/echo', { method: 'POST' }, own);
+    const cut = new Promise((resolve) => sent.on('error', resolve));
+    const pour = () => {
+      while (!sent.destroyed && sent.write(Buffer.alloc(64 * 1024)));
+    };
+    sent.on('drain', pour);
+    pour();
+    expect(await cut).toMatchObject({ code: expect.stringMatching(/EPIPE|ECONNRESET/) });
   });
 
   test('of exactly MAX_BODY_BYTES is taken', async () => {
@@ -231,5 +250,6 @@ describe('the process', () => {
     own.child.kill('SIGTERM');
     await expect(slow).rejects.toThrow();
     expect(await own.exited).toBe(0);
+    expect(own.lines.filter((line) => line.includes('handler closed'))).toHaveLength(1);
   });
 });
