@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Authenticate, Caller } from '../auth/authenticate.ts';
+import { HttpError } from '../errors.ts';
 import { readBytes } from './body.ts';
 import type { FunctionContext, FunctionEvent, FunctionResponse, Handler } from './function.ts';
 import { callerGoneStatus, type Problem, toProblem } from './problem.ts';
@@ -74,7 +75,9 @@ export function defineFunction(options: FunctionOptions, handler: FunctionHandle
       status: response.status,
       caller: caller?.name,
       duration_ms: Math.round(clock() - startedAt),
-      ...(failure === undefined ? {} : { error: failure }),
+      // A refusal is a sentence; only a fault is worth its stack.
+      ...(failure instanceof HttpError ? { refused: failure.message } : {}),
+      ...(failure === undefined || failure instanceof HttpError ? {} : { error: failure }),
     };
     if (response.status >= 500) context.log.error('call failed', fields);
     else context.log.info('call', fields);
