@@ -1,97 +1,16 @@
-import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sendTick } from '../../tools/gateway/cron.ts';
-import { type Front, startFront } from '../../tools/gateway/front.ts';
-import { type Child, createChild } from '../../tools/gateway/supervisor.ts';
-import type { StackFunction } from '../../tools/stack/stack.ts';
+import { headersOf, type Seen, startTestGateway } from '../support/gateway.ts';
 
-const program = join(import.meta.dirname, '../fixtures/gateway/child.mjs');
-const lines: string[] = [];
-const children: Child[] = [];
-let front: Front;
-
-function spec(name: string, environment: Record<string, string>): StackFunction {
-  return {
-    name,
-    image: `local/${name}:latest`,
-    folder: '/nowhere',
-    environment,
-    secrets: ['a-secret'],
-    labels: {},
-    annotations: { topic: 'cron-function', schedule: '@hourly' },
-    limits: {},
-    requests: {},
-    readOnlyRootFilesystem: true,
-  };
-}
-
-interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: string;
-  complete: boolean;
-}
-
-function call(path: string, options: RequestOptions = {}, ...body: string[]): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const req = request(`${front.url}${path}`, { agent: false, ...options }, (res) => {
-      let text = '';
-      res.setEncoding('utf8').on('data', (piece) => {
-        text += piece;
-      });
-      res.on('error', () => undefined);
-      res.on('close', () => {
-        resolve({ status: res.statusCode ?? 0, headers: res.headers, body: text, complete: res.complete });
-      });
-    });
-    req.on('error', reject);
-    for (const piece of body) req.write(piece);
-    req.end();
-  });
-}
-
-interface Seen {
-  method: string;
-  url: string;
-  rawHeaders: string[];
-  body: string;
-  pid: number;
-  env: Record<string, string>;
-}
-
-function headersOf({ rawHeaders }: Seen): Record<string, string> {
-  const names = rawHeaders.filter((_, index) => index % 2 === 0);
-  return Object.fromEntries(names.map((name, index) => [name.toLowerCase(), rawHeaders[index * 2 + 1]!]));
-}
-
-async function until(condition: () => boolean | Promise<boolean>, deadlineMs = 5_000) {
-  const end = Date.now() + deadlineMs;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error('it did not happen in time');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+type Gateway = Awaited<ReturnType<typeof startTestGateway>>;
+let gateway: Gateway;
+const call: Gateway['call'] = (...args) => gateway.call(...args);
 
 beforeAll(async () => {
-  const specs = [
-    spec('plain', { log_callid: 'true', GREETING: 'hello' }),
-    spec('narrow', { max_inflight: '1', exec_timeout: '300ms' }),
-  ];
-  const backoff = { firstMs: 50, maxMs: 200, steadyMs: 60_000 };
-  for (const { name, environment } of specs) {
-    children.push(createChild({ name, program, environment, log: (line) => lines.push(line), backoff }));
-  }
-  const served = specs.map((item, index) => ({ spec: item, port: children[index]!.port }));
-  front = await startFront({ functions: () => served, port: 0, log: (line) => lines.push(line) });
-  expect(await Promise.all(children.map((child) => child.start()))).toEqual([true, true]);
+  gateway = await startTestGateway();
 });
-
-afterAll(async () => {
-  await front.close();
-  await Promise.all(children.map((child) => child.stop()));
-});
+afterAll(() => gateway.close());
 
 describe('what the function sees', () => {
   it('gets the rest of the path and the query as they were written, and only its own environment', async () => {
@@ -126,8 +45,8 @@ describe('what the function sees', () => {
     expect(added['x-start-time']).toMatch(/^\d{19}$/);
     expect(made.headers['x-start-time']).toBe(added['x-start-time']);
     expect(added['x-forwarded-for']).toMatch(/^127\.0\.0\.1:\d+$/);
-    expect(added['x-forwarded-host']).toBe(new URL(front.url).host);
-    expect(added.host).not.toBe(new URL(front.url).host);
+    expect(added['x-forwarded-host']).toBe(new URL(gateway.url).host);
+    expect(added.host).not.toBe(new URL(gateway.url).host);
 
     const headers = { 'X-Call-Id': 'mine', 'X-Forwarded-For': '10.0.0.1', 'X-Forwarded-Host': 'example.com' };
     const given = await call('/function/plain', { headers });
@@ -177,7 +96,7 @@ describe('what the function sees', () => {
       '',
       '',
     ]);
-    expect(await sendTick(front.url, 'plain')).toBe(200);
+    expect(await sendTick(gateway.url, 'plain')).toBe(200);
   });
 });
 
@@ -242,100 +161,5 @@ describe('what the caller sees', () => {
     const answer = await call('/function//plain/../plain/a?b=1');
     expect(answer.status).toBe(301);
     expect(answer.headers.location).toBe('/function/plain/a?b=1');
-  });
-});
-
-describe('streams', () => {
-  /** Opens /drip; resolves with the first piece's arrival and everything in the end. */
-  function drip(headers: Record<string, string>) {
-    const state = { begun: false, body: '', ended: false };
-    const req = request(`${front.url}/function/plain/drip`, { agent: false, headers }, (res) => {
-      state.begun = true;
-      res.on('data', (piece: Buffer) => {
-        state.body += piece.toString();
-      });
-      res.on('end', () => {
-        state.ended = true;
-      });
-    });
-    req.end();
-    return state;
-  }
-
-  it.each(['text/event-stream', 'application/json, Text/Event-Stream', 'application/x-ndjson'])(
-    'passes on each piece at once with Accept: %s',
-    async (accept) => {
-      const state = drip({ Accept: accept });
-      await until(() => state.body === 'data: one\n\n');
-      expect(state.ended).toBe(false);
-      await call('/function/plain/release');
-      await until(() => state.ended);
-      expect(state.body).toBe('data: one\n\ndata: two\n\n');
-    },
-  );
-
-  it('holds a small answer back to its end without that Accept, headers included', async () => {
-    const held = drip({ Accept: 'application/json' });
-    const streamed = drip({ Accept: 'text/event-stream' });
-    // The stream was asked for later: by the time its first piece is here, the held one would be too.
-    await until(() => streamed.body !== '');
-    await call('/function/plain/big');
-    expect(held).toEqual({ begun: false, body: '', ended: false });
-    await call('/function/plain/release');
-    await until(() => held.ended && streamed.ended);
-    expect(held.body).toBe('data: one\n\ndata: two\n\n');
-  });
-});
-
-describe('a caller that leaves', () => {
-  it('takes the call to the function with it, and nothing else', async () => {
-    const req = request(`${front.url}/function/plain/drip`, { agent: false, headers: { Accept: 'text/event-stream' } });
-    req.on('error', () => undefined);
-    req.on('response', (res) => {
-      res.on('error', () => undefined);
-      res.once('data', () => req.destroy());
-    });
-    req.end();
-    await until(async () => (await call('/function/plain/left')).body === '1');
-    expect((await call('/function/plain')).status).toBe(200);
-  });
-
-  it('gets the answer of a function that did not read the whole body', async () => {
-    const answer = await call('/function/plain/early', { method: 'POST' }, 'x'.repeat(10_000));
-    expect(answer).toMatchObject({ status: 413, body: 'too large' });
-  });
-});
-
-describe('the system routes', () => {
-  it('says that it is well, what it is and what it runs, without any environment', async () => {
-    expect((await call('/healthz')).status).toBe(200);
-    expect(JSON.parse((await call('/system/info')).body)).toMatchObject({ provider: { orchestration: 'processes' } });
-    expect(JSON.parse((await call('/system/namespaces')).body)).toEqual(['openfaas-fn']);
-    const { body } = await call('/system/functions?namespace=openfaas-fn');
-    expect(JSON.parse(body)).toMatchObject([
-      { name: 'plain', namespace: 'openfaas-fn', availableReplicas: 1, annotations: { topic: 'cron-function' } },
-      { name: 'narrow' },
-    ]);
-    expect(body).not.toContain('hello');
-    expect(JSON.parse((await call('/system/functions?namespace=other')).body)).toEqual([]);
-    expect((await call('/system/function/ghost')).status).toBe(404);
-  });
-});
-
-describe('a function that dies', () => {
-  it('is started again, and the calls in between get 500', async () => {
-    const before = JSON.parse((await call('/function/plain')).body) as Seen;
-    expect((await call('/function/plain/die')).status).toBe(500);
-    await until(async () => (await call('/function/plain')).body.includes("Can't reach service for: plain."));
-    await until(async () => (await call('/function/plain')).status === 200);
-    const after = JSON.parse((await call('/function/plain')).body) as Seen;
-    expect(after.pid).not.toBe(before.pid);
-    expect(lines).toContainEqual(expect.stringMatching(/^plain \| ended \(exit 3\), starts again in 50 ms$/));
-  });
-
-  it('logs each call as the watchdog does', () => {
-    expect(lines).toContainEqual(
-      expect.stringMatching(/^plain \| GET \/ - 200 OK - ContentLength: \d+B \(\d\.\d{4}s\) \[[0-9a-f-]{36}\]$/),
-    );
   });
 });

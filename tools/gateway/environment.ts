@@ -17,8 +17,8 @@ export interface PrepareOptions {
   spec: StackFunction;
   /** Where secrets lie as files, `.secrets` in the checkout. */
   secretsFolder: string;
-  /** An empty folder of this function's own. */
-  mountFolder: string;
+  /** A folder of this function's own, for its secrets and as its /tmp: both end with the gateway, as with a container. */
+  folder: string;
   sandboxes: Pick<Sandboxes, 'get'>;
   host: NodeJS.ProcessEnv;
 }
@@ -38,16 +38,19 @@ export function openAuth(auth: string | undefined, isConfigured: (secret: string
 
 /** Makes a function's environment and its folder of secrets, with a double for each upstream that has no URL. */
 export async function prepareFunction(options: PrepareOptions): Promise<PreparedFunction> {
-  const { spec, secretsFolder, mountFolder, sandboxes, host } = options;
+  const { spec, secretsFolder, folder, sandboxes, host } = options;
+  const [mountFolder, temporary] = [join(folder, 'secrets'), join(folder, 'tmp')];
+  for (const each of [mountFolder, temporary]) mkdirSync(each, { recursive: true });
   const notes: string[] = [];
   const secretFile = (name: string) => join(secretsFolder, name);
   const hasFile = (name: string) =>
     existsSync(secretFile(name)) && readFileSync(secretFile(name), 'utf8').trim() !== '';
   const upstreams = findUpstreams(spec, hasFile);
   const environment: Record<string, string> = { ...spec.environment };
-  for (const name of ['PATH', 'HOME', 'TMPDIR']) {
+  for (const name of ['PATH', 'HOME']) {
     if (host[name] !== undefined) environment[name] ??= host[name];
   }
+  environment.TMPDIR = temporary;
   environment.SECRET_MOUNT_PATH = mountFolder;
 
   const supplied = new Set<string>();
@@ -60,7 +63,6 @@ export async function prepareFunction(options: PrepareOptions): Promise<Prepared
     for (const name of Object.keys(credentials)) supplied.add(name);
   }
 
-  mkdirSync(mountFolder, { recursive: true });
   const missing: string[] = [];
   for (const name of spec.secrets) {
     // A real credential must not reach a double, and the double would refuse it.

@@ -102,7 +102,7 @@ async function run(): Promise<void> {
         prepareFunction({
           spec,
           secretsFolder: resolve('.secrets'),
-          mountFolder: join(scratch, spec.name),
+          folder: join(scratch, spec.name),
           sandboxes,
           host: process.env,
         }),

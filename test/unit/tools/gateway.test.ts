@@ -41,14 +41,14 @@ function prepare(environment: Record<string, string>, secrets: string[], files: 
   return prepareFunction({
     spec,
     secretsFolder: join(folder, 'secrets'),
-    mountFolder: join(folder, 'mount'),
+    folder: join(folder, 'own'),
     sandboxes: double,
     host: { PATH: '/bin', HOME: '/home', SHELL: '/bin/sh', LITELLM_API_KEY: 'sk-of-the-shell' },
   });
 }
 
 describe('prepareFunction', () => {
-  it('gives a double and its credentials where the URL is empty, and nothing of the shell but three variables', async () => {
+  it('gives a double and its credentials where the URL is empty, and nothing of the shell but two variables', async () => {
     const { environment, upstreams } = await prepare({ LITELLM_API_BASE_URL: '', AUTH: 'none' }, []);
     expect(environment).toEqual({
       LITELLM_API_BASE_URL: 'http://double/LITELLM_API_BASE_URL',
@@ -56,7 +56,8 @@ describe('prepareFunction', () => {
       AUTH: 'none',
       PATH: '/bin',
       HOME: '/home',
-      SECRET_MOUNT_PATH: join(folder, 'mount'),
+      TMPDIR: join(folder, 'own', 'tmp'),
+      SECRET_MOUNT_PATH: join(folder, 'own', 'secrets'),
     });
     expect(upstreams).toEqual([{ name: 'LiteLLM', variable: 'LITELLM_API_BASE_URL', sandbox: true }]);
   });
@@ -71,8 +72,8 @@ describe('prepareFunction', () => {
     expect(environment).not.toHaveProperty('LITELLM_API_KEY');
     expect(environment.LITELLM_API_BASE_URL).toBe('http://real:4000');
     expect(upstreams[0]?.sandbox).toBe(false);
-    expect(readdirSync(join(folder, 'mount'))).toEqual(['litellm-api-key']);
-    expect(readFileSync(join(folder, 'mount', 'litellm-api-key'), 'utf8')).toBe('sk-real');
+    expect(readdirSync(join(folder, 'own', 'secrets'))).toEqual(['litellm-api-key']);
+    expect(readFileSync(join(folder, 'own', 'secrets', 'litellm-api-key'), 'utf8')).toBe('sk-real');
   });
 
   it('lets a bill begin by itself only against a double, and only where the setting is empty', async () => {
@@ -89,7 +90,7 @@ describe('prepareFunction', () => {
   it('keeps a real credential away from a double', async () => {
     const files = { 'litellm-api-key': 'sk-real' };
     await prepare({ LITELLM_API_BASE_URL: '' }, ['litellm-api-key'], files);
-    expect(existsSync(join(folder, 'mount', 'litellm-api-key'))).toBe(false);
+    expect(existsSync(join(folder, 'own', 'secrets', 'litellm-api-key'))).toBe(false);
   });
 
   it('says which secret of a real service is missing', async () => {
@@ -103,7 +104,7 @@ describe('prepareFunction', () => {
   it('opens a function without a key, and leaves one with a key closed', async () => {
     const open = await prepare({ AUTH: 'api-key' }, ['function-api-key']);
     expect([open.environment.AUTH, open.openedAuth]).toEqual(['none', 'none']);
-    rmSync(join(folder, 'mount'), { recursive: true });
+    rmSync(join(folder, 'own'), { recursive: true });
     const closed = await prepare({ AUTH: 'api-key' }, ['function-api-key'], { 'function-api-key': 'me:key' });
     expect([closed.environment.AUTH, closed.openedAuth]).toEqual(['api-key', undefined]);
   });
