@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest';
+import type { Caller } from '#shared/auth/authenticate.ts';
+import { loadSettings } from '#shared/config/settings.ts';
+import { alterPrompt } from '../../../functions/completion-proxy/altered-prompt.ts';
+import { chooseBackend } from '../../../functions/completion-proxy/backend.ts';
+import { settings } from '../../../functions/completion-proxy/config.ts';
+import { toErrorBody } from '../../../functions/completion-proxy/dialect.ts';
+import { toBackendHeaders, toCallerHeaders } from '../../../functions/completion-proxy/headers.ts';
+import { createJournal, createRing, originOf } from '../../../functions/completion-proxy/journal.ts';
+
+describe('altered prompt', () => {
+  it.each([
+    ['Hello World', 'hElLo wOrLd'],
+    ['', ''],
+    ['A', 'a'],
+    ['ab cd', 'aB Cd'],
+    ['123', '123'],
+    ['aß', 'aSS'],
+    ['😀ab', '😀Ab'],
+    ['ÀÉ', 'àÉ'],
+  ])('of %j is %j', (prompt, expected) => expect(alterPrompt(prompt)).toBe(expected));
+});
+
+describe('backend', () => {
+  const choose = (env: NodeJS.ProcessEnv) => chooseBackend(loadSettings(settings, env));
+
+  it.each([
+    'http://ollama:11434',
+    'http://ollama:11434/',
+    'http://ollama:11434/api/generate',
+    'http://ollama:11434/api/generate/',
+  ])('is the origin of OLLAMA_URL=%s', (OLLAMA_URL) => {
+    expect(choose({ OLLAMA_URL })).toEqual({ origin: 'http://ollama:11434', basePath: '' });
+  });
+
+  it('keeps the path before /api/generate', () => {
+    expect(choose({ OLLAMA_URL: 'https://gpu/ollama/api/generate' })).toEqual({
+      origin: 'https://gpu',
+      basePath: '/ollama',
+    });
+  });
+
+  it('is BACKEND_URL before all, and then OpenAI never gets its key', () => {
+    const env = { BACKEND_URL: 'http://b/x', OLLAMA_URL: 'http://o', OPENAI_API_KEY: 'sk' };
+    expect(choose(env)).toEqual({ origin: 'http://b', basePath: '/x' });
+  });
+
+  it('is OpenAI where only its key is set, and nothing without it', () => {
+    const openAi = { origin: 'https://api.openai.com', basePath: '', authorization: 'Bearer sk' };
+    expect(choose({ OPENAI_API_KEY: 'sk' })).toEqual(openAi);
+    expect(choose({ OPENAI_API_KEY: 'sk', OPENAI_BASE_URL: 'https://api.openai.com/v1' })).toEqual(openAi);
+    expect(choose({})).toBeUndefined();
+  });
+});
+
+describe('header fields', () => {
+  const anonymous: Caller = { name: 'anonymous', method: 'none' };
+  const named: Caller = { name: 'n8n', method: 'api-key' };
+  const send = (pairs: string[], caller = anonymous, authorization?: string) => {
+    const headers = Object.fromEntries(
+      Array.from({ length: pairs.length / 2 }, (_, index) => [pairs[2 * index]!.toLowerCase(), pairs[2 * index + 1]]),
+    );
+    return toBackendHeaders(pairs, headers, { caller, callId: 'c', authorization }).join('|');
+  };
+
+  it('between two neighbours stay here, and those that Connection names', () => {
+    const hop = [
+      'Connection',
+      'keep-alive, X-One',
+      'Connection',
+      'x-two',
+      'X-One',
+      '1',
+      'X-Two',
+      '2',
+      'TE',
+      'trailers',
+    ];
+    expect(send([...hop, 'Host', 'h', 'Expect', '100-continue', 'Upgrade', 'h2c', 'X-Kept', 'k'])).toBe(
+      'X-Kept|k|X-Request-ID|c',
+    );
+  });
+
+  it('that admitted the caller stay here, in every way a key can be shown', () => {
+    const basic = `Basic ${Buffer.from('me:key').toString('base64')}`;
+    expect(send(['Authorization', 'Bearer key'], named)).toBe('X-Request-ID|c');
+    expect(send(['Authorization', basic, 'X-Api-Key', 'key'], named)).toBe('X-Request-ID|c');
+    expect(send(['X-Api-Key', 'key'], named)).toBe('X-Request-ID|c');
+    expect(send(['Authorization', 'Digest x', 'X-Api-Key', 'key'], named)).toBe(
+      'Authorization|Digest x|X-Request-ID|c',
+    );
+    expect(send(['Authorization', 'Bearer key', 'x-api-key', 'sk-ant'], named)).toBe('x-api-key|sk-ant|X-Request-ID|c');
+    expect(send(['X-Hub-Signature-256', 'sha256=0'], { name: 'webhook', method: 'hmac' })).toBe('X-Request-ID|c');
+  });
+
+  it("give way to the backend's own credential", () => {
+    expect(send(['Authorization', 'Bearer theirs'], anonymous, 'Bearer sk')).toBe(
+      'X-Request-ID|c|Authorization|Bearer sk',
+    );
+  });
+
+  it('of the answer keep order, repeats and the request id of the backend', () => {
+    const raw = ['Set-Cookie', 'a', 'Set-Cookie', 'b', 'Keep-Alive', 'timeout=60', 'X-Call-Id', 'theirs'];
+    expect(toCallerHeaders(raw, 'c').join('|')).toBe('Set-Cookie,a|Set-Cookie,b|X-Request-ID,c');
+    expect(toCallerHeaders(['x-request-id', 'theirs'], 'c').join('|')).toBe('x-request-id,theirs');
+  });
+});
+
+describe('error body', () => {
+  const problem = { status: 504, message: 'Too slow', code: 'upstream_timeout', headers: {} };
+  const body = (path: string) => toErrorBody(problem, 'c', { path });
+
+  it('has the shape that the path asks for', () => {
+    const anthropic = { type: 'error', error: { type: 'timeout_error', message: 'Too slow' }, request_id: 'c' };
+    expect(body('/v1/messages')).toEqual(anthropic);
+    expect(body('/v1/messages/count_tokens')).toEqual(anthropic);
+    expect(body('/api/chat')).toEqual({ error: 'Too slow' });
+    const openAi = { error: { message: 'Too slow', type: 'server_error', param: null, code: 'upstream_timeout' } };
+    expect(body('/v1/chat/completions')).toEqual(openAi);
+    expect(body('/v1/messagesX')).toEqual(openAi);
+    expect(body('/metrics')).toEqual({ error: 'Too slow', code: 'upstream_timeout', call_id: 'c' });
+  });
+});
+
+describe('journal', () => {
+  it('drops the oldest lines, by number and by size', () => {
+    const ring = createRing(2, 10);
+    for (const line of ['one', 'two', 'three']) ring.add(line);
+    expect(ring.text()).toBe('two\nthree\n');
+    ring.add('123456789');
+    expect(ring.text()).toBe('123456789\n');
+    ring.add('longer than ten');
+    expect(ring.text()).toBe('');
+  });
+
+  it('cannot be made to show a line of the caller', () => {
+    const journal = createJournal({ logsLines: 9, historyLines: 9, now: () => new Date(0) });
+    journal.log('INFO', '::1', 'id', 'GET /x\r\n[1970] [ERROR] [-] [-] forged\u2028\u0085\u001b[2J');
+    expect(journal.logs()).toBe(
+      '[1970-01-01T00:00:00.000Z] [INFO] [::1] [id] GET /x\\u000d\\u000a[1970] [ERROR] [-] [-] forged\\u2028\\u0085\\u001b[2J\n',
+    );
+  });
+
+  it('names the first forwarded address where it is one, else the peer', () => {
+    const from = (forwarded: string) =>
+      originOf({ headers: { 'x-forwarded-for': forwarded }, remoteAddress: '10.0.0.1' });
+    expect(from('203.0.113.7, 10.1.1.1')).toBe('203.0.113.7');
+    expect(from('2001:db8::1')).toBe('2001:db8::1');
+    expect(from('evil] [x')).toBe('10.0.0.1');
+  });
+});
