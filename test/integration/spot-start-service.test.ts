@@ -289,6 +289,16 @@ describe('trouble', () => {
     expect(asked('DELETE', /containers/)).toHaveLength(2);
   });
 
+  test('takes a container that somebody else started meanwhile for started, and unpauses a paused one', async () => {
+    const [jellyfin, sonarr] = containersOf('mediaservice');
+    Object.assign(jellyfin!, { state: 'paused', sick: undefined });
+    Object.assign(sonarr!, { state: 'exited', exitCode: 137 });
+    sandbox.faults.push({ kind: 'status', status: 304, path: '/containers/\\w+/start$', times: 1 });
+    expect((await send({ service: 'mediaservice' })).body.message).toBe('Service mediaservice successfully restarted');
+    expect(asked('POST', /docker/).map(({ path }) => path.split('/').at(-1))).toEqual(['unpause', 'start']);
+    expect(asked('POST', /stacks/)).toEqual([]);
+  });
+
   test('finds a stack on one endpoint while another is down', async () => {
     sandbox.world.endpoints[1]!.down = true;
     expect((await send({ referral_url: 'https://n8n.server.local' })).body.message).toBe(
