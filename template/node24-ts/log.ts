@@ -42,7 +42,7 @@ export function parseLogLevel(text: string): LogLevel | undefined {
   const level = text.trim().toLowerCase();
   if (level === 'warning') return 'warn';
   if (level === 'critical' || level === 'fatal') return 'error';
-  return level in rank ? (level as LogLevel) : undefined;
+  return Object.hasOwn(rank, level) ? (level as LogLevel) : undefined;
 }
 
 /**

@@ -87,7 +87,8 @@ export function sendResponse(isHead: boolean, response: ServerResponse, result: 
   } else if (stream === undefined) {
     response.end(body);
   } else {
-    response.flushHeaders();
+    // flushHeaders() writes the head as UTF-8 and spells other bytes twice: such a head goes out with the first chunk.
+    if (!headers.some((text) => /[\u0080-\u00ff]/.test(text))) response.flushHeaders();
     sendStream(response, { ...result, body: stream }, log);
   }
 }
