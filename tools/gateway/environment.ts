@@ -69,11 +69,13 @@ export async function prepareFunction(options: PrepareOptions): Promise<Prepared
     if (supplied.has(variableOf(name))) continue;
     // A link, so that a rotated secret arrives as it does in a deployment.
     if (existsSync(secretFile(name))) symlinkSync(secretFile(name), join(mountFolder, name));
+    else if (host[variableOf(name)]) environment[variableOf(name)] ??= host[variableOf(name)]!;
     else if (!environment[variableOf(name)]) missing.push(name);
   }
   const usesRealOnly = upstreams.every(({ sandbox }) => !sandbox);
   const told = missing.filter((name) => usesRealOnly && !Object.values(keyOf).includes(name));
-  if (told.length > 0) notes.push(`no secret ${told.join(', ')} in .secrets/`);
+  if (told.length > 0)
+    notes.push(`no secret ${told.join(', ')} in .secrets/, nor exported as ${told.map(variableOf).join(', ')}`);
 
   const isConfigured = (secret: string) =>
     (spec.secrets.includes(secret) && hasFile(secret)) || Boolean(environment[variableOf(secret)]?.trim());

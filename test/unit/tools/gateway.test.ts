@@ -94,11 +94,15 @@ describe('prepareFunction', () => {
   });
 
   it('says which secret of a real service is missing', async () => {
-    const { notes } = await prepare({ LITELLM_API_BASE_URL: 'http://real:4000' }, [
-      'function-api-key',
-      'litellm-api-key',
-    ]);
-    expect(notes).toEqual(['no secret litellm-api-key in .secrets/']);
+    const { notes } = await prepare({ LAGO_API_BASE: 'http://real' }, ['function-api-key', 'lago-api-key']);
+    expect(notes).toEqual(['no secret lago-api-key in .secrets/, nor exported as LAGO_API_KEY']);
+  });
+
+  it('takes a listed secret from the shell where .secrets/ has none, for a real service only', async () => {
+    const real = await prepare({ LITELLM_API_BASE_URL: 'http://real:4000' }, ['litellm-api-key']);
+    expect(real.environment.LITELLM_API_KEY).toBe('sk-of-the-shell');
+    const unlisted = await prepare({ LITELLM_API_BASE_URL: 'http://real:4000' }, []);
+    expect(unlisted.environment).not.toHaveProperty('LITELLM_API_KEY');
   });
 
   it('opens a function without a key, and leaves one with a key closed', async () => {
