@@ -80,8 +80,8 @@ const [file, ...rest] = process.argv.slice(2);
 if (file !== undefined) {
   const path = [join(modules, '.bin'), dirname(node), process.env.PATH].join(process.platform === 'win32' ? ';' : ':');
   const child = spawn(node, [file, ...rest], { cwd: root, stdio: 'inherit', env: { ...process.env, PATH: path } });
-  // Ctrl-C reaches the whole group; the child stops in its own time and we leave after it.
-  process.on('SIGINT', () => {});
+  // A terminal's Ctrl-C reaches the child as well; a program's signal reaches only us. We leave after the child.
+  process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'));
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
 }

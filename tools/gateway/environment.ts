@@ -45,7 +45,7 @@ export async function prepareFunction(options: PrepareOptions): Promise<Prepared
   const secretFile = (name: string) => join(secretsFolder, name);
   const hasFile = (name: string) =>
     existsSync(secretFile(name)) && readFileSync(secretFile(name), 'utf8').trim() !== '';
-  const upstreams = findUpstreams(spec, hasFile);
+  const upstreams = findUpstreams(spec, (name) => hasFile(name) || Boolean(host[variableOf(name)]?.trim()));
   const environment: Record<string, string> = { ...spec.environment };
   for (const name of ['PATH', 'HOME']) {
     if (host[name] !== undefined) environment[name] ??= host[name];

@@ -24,7 +24,12 @@ const double = {
   }),
 };
 
-function prepare(environment: Record<string, string>, secrets: string[], files: Record<string, string> = {}) {
+function prepare(
+  environment: Record<string, string>,
+  secrets: string[],
+  files: Record<string, string> = {},
+  shell: Record<string, string> = {},
+) {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, 'secrets', name), text);
   const spec = {
     name: 'hello',
@@ -43,7 +48,7 @@ function prepare(environment: Record<string, string>, secrets: string[], files: 
     secretsFolder: join(folder, 'secrets'),
     folder: join(folder, 'own'),
     sandboxes: double,
-    host: { PATH: '/bin', HOME: '/home', SHELL: '/bin/sh', LITELLM_API_KEY: 'sk-of-the-shell' },
+    host: { PATH: '/bin', HOME: '/home', SHELL: '/bin/sh', LITELLM_API_KEY: 'sk-of-the-shell', ...shell },
   });
 }
 
@@ -103,6 +108,14 @@ describe('prepareFunction', () => {
     expect(real.environment.LITELLM_API_KEY).toBe('sk-of-the-shell');
     const unlisted = await prepare({ LITELLM_API_BASE_URL: 'http://real:4000' }, []);
     expect(unlisted.environment).not.toHaveProperty('LITELLM_API_KEY');
+  });
+
+  it('takes an exported key of a listed secret for a backend of its own, where no double is needed', async () => {
+    const listed = await prepare({ OLLAMA_URL: '' }, ['openai-api-key'], {}, { OPENAI_API_KEY: 'sk' });
+    expect(listed.upstreams).toEqual([{ name: 'Ollama', variable: 'OLLAMA_URL', sandbox: false }]);
+    rmSync(join(folder, 'own'), { recursive: true });
+    const unlisted = await prepare({ OLLAMA_URL: '' }, [], {}, { OPENAI_API_KEY: 'sk' });
+    expect(unlisted.upstreams[0]?.sandbox).toBe(true);
   });
 
   it('opens a function without a key, and leaves one with a key closed', async () => {
