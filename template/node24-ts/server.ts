@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { CreateFunction, FunctionEvent, Handler, Logger } from './function/function.ts';
 import { createLogger, parseLogLevel } from './log.ts';
 import { sendError, sendResponse } from './send.ts';
@@ -16,6 +16,13 @@ const droppedBytes = 1024 * 1024;
 function createRequestClass(maxBytes: number) {
   return class CountedRequest extends IncomingMessage {
     #received = 0;
+    // Node sets `socket` to null when the reader of a request leaves its loop.
+    readonly #connection: Socket;
+
+    constructor(socket: Socket) {
+      super(socket);
+      this.#connection = socket;
+    }
 
     override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
       if (chunk === null) return super.push(chunk);
@@ -25,7 +32,7 @@ function createRequestClass(maxBytes: number) {
         this.destroy(new Error(`The request body is larger than ${maxBytes} bytes`));
       }
       // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.
-      if (this.#received > 2 * maxBytes + droppedBytes) this.socket.destroy();
+      if (this.#received > 2 * maxBytes + droppedBytes) this.#connection.destroy();
       return this.destroyed ? true : super.push(chunk, encoding);
     }
 

@@ -78,6 +78,15 @@ test('a type error in copied shared code fails the build', async () => {
   expect(await buildOutput()).toContain('function/shared/planted.ts(1,14): error TS2322');
 });
 
+test('a copied tsconfig.json that includes other folders does not turn the check off', async () => {
+  await makeContext('test/fixtures/template-function');
+  const own = JSON.parse((await readFile(join(root, 'tsconfig.json'), 'utf8')).replace(/^ *\/\/.*$/gm, ''));
+  const narrow = JSON.stringify({ ...own, include: ['functions', 'tools'] });
+  await writeFile(join(context, 'function/tsconfig.json'), narrow);
+  await writeFile(join(context, 'function/planted.ts'), "export const planted: number = 'text';\n");
+  expect(await buildOutput()).toContain('function/planted.ts(1,14): error TS2322');
+});
+
 test('an entry that does not export a function of the right shape fails the build', async () => {
   await makeContext('test/fixtures/template-function');
   await writeFile(join(context, 'function/index.ts'), 'export default async () => () => ({ status: 200 });\n');
