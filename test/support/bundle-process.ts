@@ -10,15 +10,19 @@ export interface BundleProcess {
   exited: Promise<number | null>;
 }
 
-/** Polls until `read` gives something; fails with `what` after ten seconds. */
-export async function until<T>(what: string, read: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + 10_000;
+/** Polls until `read` gives something; fails with `what` after ten seconds, or as long as is said. */
+export async function until<T>(
+  what: string,
+  read: () => T | undefined | Promise<T | undefined>,
+  patienceMs = 10_000,
+): Promise<T> {
+  const deadline = Date.now() + patienceMs;
   while (Date.now() < deadline) {
     const value = await read();
     if (value !== undefined) return value;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`Waited 10 s in vain: ${what}`);
+  throw new Error(`Waited ${patienceMs} ms in vain: ${what}`);
 }
 
 /** Runs a built bundle as the image does, on a port of the system's choice. `port` is 0 when it exits before it listens. */
