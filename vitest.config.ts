@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** Three tiers that need nothing but npm; the slower ones (real OpenFaaS, browser) are programs of their own in .ci/run. */
+/**
+ * unit, integration and e2e need nothing but npm and are `npm test`; browser and system need Debian's programs
+ * (Chromium, nginx, Caddy) and run as tiers of .ci/run.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -11,6 +14,24 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'system',
+          include: ['test/system/**/*.test.ts'],
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
         },

@@ -4,7 +4,13 @@ import { spawnSync } from 'node:child_process';
 const steps: [name: string, command: string, ...args: string[]][] = [
   ['types', 'tsc', '--noEmit'],
   ['style', 'biome', 'check', '--colors=off', '.'],
-  ['tests', 'vitest', 'run', ...process.argv.slice(2)],
+  [
+    'tests',
+    'vitest',
+    'run',
+    ...['unit', 'integration', 'e2e'].flatMap((project) => ['--project', project]),
+    ...process.argv.slice(2),
+  ],
 ];
 
 for (const [name, command, ...args] of steps) {
