@@ -3,13 +3,20 @@ export class HttpError extends Error {
   readonly status: number;
   readonly code: string;
   readonly headers: Record<string, string>;
+  /** More fields of the error body, where a function's contract has some: safe to show. */
+  readonly more: Record<string, unknown>;
 
-  constructor(status: number, message: string, options: { code: string; headers?: Record<string, string> }) {
+  constructor(
+    status: number,
+    message: string,
+    options: { code: string; headers?: Record<string, string>; more?: Record<string, unknown> },
+  ) {
     super(message);
     this.name = 'HttpError';
     this.status = status;
     this.code = options.code;
     this.headers = options.headers ?? {};
+    this.more = options.more ?? {};
   }
 }
 

@@ -23,7 +23,12 @@ export interface FunctionOptions {
 }
 
 /** DESIGN: flows of the predecessors read `error` as a string, so it stays one. */
-const defaultErrorBody = ({ message, code }: Problem, callId: string) => ({ error: message, code, call_id: callId });
+const defaultErrorBody = ({ message, code, more }: Problem, callId: string) => ({
+  ...more,
+  error: message,
+  code,
+  call_id: callId,
+});
 
 function withCallId(response: FunctionResponse, callId: string): FunctionResponse {
   const { headers = {} } = response;

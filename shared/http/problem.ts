@@ -8,6 +8,8 @@ export interface Problem {
   /** snake_case, stable. */
   code: string;
   headers: Record<string, string>;
+  /** An HttpError's own fields of the body. */
+  more?: Record<string, unknown>;
 }
 
 /** 499: nginx's number for a caller who left; it is logged, nobody reads it. */
@@ -24,7 +26,8 @@ const reasons = {
 /** The one place that turns an error into an answer. Details of upstreams and of our own faults stay in the log. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof HttpError) {
-    return { status: error.status, message: error.message, code: error.code, headers: error.headers };
+    const { status, message, code, headers, more } = error;
+    return { status, message, code, headers, more };
   }
   if (error instanceof UpstreamError) {
     const status = error.failure === 'timeout' ? 504 : error.failure === 'aborted' ? callerGoneStatus : 502;
