@@ -2,18 +2,10 @@ import type { PortainerClient, PortainerContainer, PortainerStack } from '#share
 import { UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
 import { type Candidate, matchHost, matchName, normaliseStackName } from './resolve.ts';
+import type { Wanted } from './service.ts';
 import { parseStackFile } from './stack-file.ts';
 
-export interface Target extends Candidate {
-  project: string;
-}
-
-export interface Wanted {
-  service?: string | undefined;
-  host?: string | undefined;
-  endpoint?: string | undefined;
-  stackId?: string | undefined;
-}
+export type Target = Candidate;
 
 interface CallScope {
   log: Logger;

@@ -3,8 +3,18 @@ import { rankHost } from './hosts.ts';
 /** A stack of Portainer's, or containers of a compose project that Portainer did not deploy (`stackId` null). */
 export interface Candidate {
   name: string;
+  /** Its compose project: the stack's name as Portainer normalises it. */
+  project: string;
   endpoint: { id: number; name: string };
   stackId: number | null;
+}
+
+/** One service, and what may be done for a visitor who has no key. */
+export interface Found extends Candidate {
+  /** A label of its own (`spot-start.host`, `spot-start.enable`) or SPOT_START_HOSTS names it. */
+  labelled: boolean;
+  /** The wanted host is claimed by a label, a file or SPOT_START_HOSTS, and not only alike in name: a redirect is safe. */
+  hostIsKnown: boolean;
 }
 
 /** Portainer's rule, and so compose's project label: lower case, nothing outside `[-_a-z0-9]`. */

@@ -4,6 +4,7 @@ import type { Logger } from '#shared/http/function.ts';
 import { type ClassifiedContainer, classifyContainers, toObserved } from './containers.ts';
 import { type Action, decide, type Plan, type Step } from './decide.ts';
 import type { Discovery, Target } from './discover.ts';
+import type { ServiceState } from './service.ts';
 import { parseStackFile } from './stack-file.ts';
 
 export interface StarterOptions {
@@ -182,11 +183,31 @@ export function createStarter(options: StarterOptions) {
     return { action: plan.action, status: statusOf(await observe(target).catch(() => [])) };
   }
 
-  return (target: Target, log: Logger): Promise<Outcome> => {
-    const key = `${target.endpoint.id}/${target.project}`;
-    const running = inFlight.get(key) ?? run(target, log).finally(() => inFlight.delete(key));
-    inFlight.set(key, running);
-    return running;
+  return {
+    run: (target: Target, log: Logger): Promise<Outcome> => {
+      const key = `${target.endpoint.id}/${target.project}`;
+      const running = inFlight.get(key) ?? run(target, log).finally(() => inFlight.delete(key));
+      inFlight.set(key, running);
+      return running;
+    },
+    async look(target: Target): Promise<ServiceState> {
+      const containers = await observe(target);
+      const has = (...classes: string[]) => containers.some((item) => classes.includes(item.class));
+      const up = has('ok', 'completed', 'starting');
+      const verdict =
+        containers.length === 0
+          ? 'removed'
+          : has('unhealthy', 'paused', 'broken')
+            ? 'unhealthy'
+            : has('stopped', 'created')
+              ? up
+                ? 'partial'
+                : 'stopped'
+              : has('starting')
+                ? 'starting'
+                : 'healthy';
+      return { verdict, containers };
+    },
   };
 }
 

@@ -3,12 +3,14 @@ import type * as z from 'zod';
 import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { createPortainerClient, type PortainerClient } from '#shared/clients/portainer.ts';
 import { ConfigError } from '#shared/errors.ts';
-import { defineFunction } from '#shared/http/define.ts';
+import { type CallContext, defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { sleep as realSleep } from '#shared/retry.ts';
+import { errorBody } from './answer.ts';
 import type { settings } from './config.ts';
 import { createDiscovery } from './discover.ts';
-import { createHandler, errorBody } from './handler.ts';
+import { createRouter, createStartRoute } from './handler.ts';
+import { createSpotService } from './spot.ts';
 import { createStarter } from './start.ts';
 
 export type Settings = z.infer<typeof settings>;
@@ -57,5 +59,9 @@ export function createFunction(
     ...(time.now === undefined ? {} : { now: time.now }),
   });
   const authenticate = createAuthenticate(config, 'spot-start-service');
-  return defineFunction({ authenticate, errorBody }, createHandler({ discovery, start }));
+  const service = createSpotService({ discovery, start });
+  const now = time.now ?? Date.now;
+  const scope = ({ log, signal }: CallContext) => ({ log, signal, endsAtMs: now() + config.DEADLINE_MS });
+  const routes = [{ method: 'POST', path: '/', run: createStartRoute({ service, scope }) }];
+  return defineFunction({ authenticate, errorBody }, createRouter(routes));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseReferralHost, parseTraefikRule, rankHost } from '../../../functions/spot-start-service/hosts.ts';
+import { parseReferral, parseTraefikRule, rankHost } from '../../../functions/spot-start-service/hosts.ts';
 import { matchHost, matchName, normaliseStackName } from '../../../functions/spot-start-service/resolve.ts';
 import { interpolate, parseStackFile } from '../../../functions/spot-start-service/stack-file.ts';
 
@@ -20,7 +20,7 @@ describe('a name', () => {
     { name: 'photos', endpoint: two, stackId: 4 },
     { name: 'tools', endpoint: one, stackId: null },
     { name: 'tools', endpoint: two, stackId: 5 },
-  ];
+  ].map((item) => ({ ...item, project: normaliseStackName(item.name) }));
   test.each<[string, { endpoint?: string; stackId?: string }, (number | null)[]]>([
     ['media', {}, [2]],
     ['Media', {}, [1]],
@@ -46,10 +46,10 @@ test.each([
   ['https://user:word@example.server.local', 'example.server.local'],
   ['http://[2001:db8::1]:80/', '2001:db8::1'],
   ['https://bücher.example', 'xn--bcher-kva.example'],
-])('reads the host of %s', (url, host) => expect(parseReferralHost(url)).toBe(host));
+])('reads the host of %s', (url, host) => expect(parseReferral(url).host).toBe(host));
 
 test.each(['https://', 'http://a b', `https://a.example/${'x'.repeat(3_000)}`])('refuses %s as a URL', (url) => {
-  expect(() => parseReferralHost(url)).toThrow('referral_url is not a URL with a host');
+  expect(() => parseReferral(url)).toThrow('referral_url is not a URL with a host');
 });
 
 test.each([
@@ -74,6 +74,7 @@ test.each([
 describe('a host', () => {
   const stack = (name: string, stackId: number, labels: Record<string, string> = {}) => ({
     name,
+    project: name,
     stackId,
     endpoint: one,
     labels: [labels],
