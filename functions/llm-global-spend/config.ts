@@ -7,6 +7,7 @@ export const settings = z.object({
   LITELLM_API_BASE_URL: httpUrl(),
   'litellm-api-key': requiredSecret(),
   LITELLM_TIMEOUT_MS: integer({ fallback: 20_000, min: 100, max: 600_000 }),
+  SPEND_DEADLINE_MS: integer({ fallback: 25_000, min: 1_000, max: 3_600_000 }),
   // Spend logs came to LiteLLM in January 2024.
   LITELLM_EPOCH: z
     .string()

@@ -1,3 +1,5 @@
+import { TZDate } from '@date-fns/tz';
+
 /** A UTC day as `YYYY-MM-DD`: compares and sorts as text. */
 export type Day = string;
 
@@ -8,6 +10,14 @@ export interface DayWindow {
 }
 
 export const toDay = (moment: Date): Day => moment.toISOString().slice(0, 10);
+
+/** The day that a moment belongs to in an IANA zone. */
+export function toDayIn(moment: Date, timezone: string): Day {
+  if (timezone === 'UTC') return toDay(moment);
+  const zoned = new TZDate(moment.getTime(), timezone);
+  const two = (value: number) => String(value).padStart(2, '0');
+  return `${zoned.getFullYear()}-${two(zoned.getMonth() + 1)}-${two(zoned.getDate())}`;
+}
 
 export const firstOfMonth = (day: Day): Day => `${day.slice(0, 7)}-01`;
 

@@ -1,47 +1,102 @@
-import type { LitellmClient } from '#shared/clients/litellm.ts';
 import { HttpError } from '#shared/errors.ts';
-import type { Handler } from '#shared/http/function.ts';
-import { json } from '#shared/http/respond.ts';
-import { usdToNumber } from '#shared/money.ts';
-import { toDay } from './days.ts';
-import { readTotals } from './totals.ts';
+import { readText } from '#shared/http/body.ts';
+import type { FunctionHandler } from '#shared/http/define.ts';
+import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
+import { json, text } from '#shared/http/respond.ts';
+import { type Format, fromBody, fromSearch, parseQuery, refuse } from './report/query.ts';
+import { toReportCsv, toWire, toWireTotals } from './report/render.ts';
+import type { Reports } from './report/report.ts';
+import type { RouteCall, RoutingTable } from './routes.ts';
 
-export interface LlmGlobalSpendOptions {
-  litellm: Pick<LitellmClient, 'spendByDay'>;
-  /** The first day that can have spend, YYYY-MM-DD. */
-  epoch: string;
+export interface LlmGlobalSpendOptions extends Partial<RoutingTable> {
+  reports: Reports;
   now: () => Date;
+  /** The whole answer's, below the platform's own. */
+  deadlineMs: number;
 }
 
-/** `GET /`: what the LiteLLM proxy has cost ever, in this UTC month and on this UTC day. */
-export function createLlmGlobalSpend({ litellm, epoch, now }: LlmGlobalSpendOptions): Handler {
-  return async ({ method, path, query }, { signal }) => {
-    if (path !== '/') {
-      throw new HttpError(404, `There is nothing at ${path}: ask for /`, { code: 'not_found' });
-    }
-    if (method !== 'GET') {
-      throw new HttpError(405, `This function answers GET, not ${method}`, {
-        code: 'method_not_allowed',
-        headers: { Allow: 'GET' },
-      });
-    }
-    const [parameter] = query.keys();
-    if (parameter !== undefined) {
-      throw new HttpError(400, `Unknown query parameter "${parameter}": this version takes none`, {
-        code: 'unknown_parameter',
-      });
-    }
-    const totals = await readTotals({
-      readDays: (window, windowSignal) => litellm.spendByDay({ ...window, signal: windowSignal }),
-      epoch,
-      // Read once: a call across midnight belongs to the day on which it began.
-      today: toDay(now()),
-      signal,
-    });
-    return json(200, {
-      global_spend: usdToNumber(totals.global),
-      current_month_spend: usdToNumber(totals.currentMonth),
-      today_spend: usdToNumber(totals.today),
-    });
+/** Parameters of the URL and of a JSON body, which n8n sends. The same name in both is refused. */
+async function readParameters(event: FunctionEvent): Promise<Record<string, unknown>> {
+  const search = fromSearch(event.query);
+  if (event.method !== 'POST') return search;
+  const body = await readText(event);
+  if (body.trim() === '') return search;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body);
+  } catch {
+    throw new HttpError(400, 'The request body is not valid JSON: send a JSON object', { code: 'invalid_json' });
+  }
+  const fields = fromBody(parsed);
+  const repeated = Object.keys(fields).find((name) => name in search);
+  if (repeated !== undefined) refuse(repeated, 'stands in the URL and in the body: send it once');
+  return { ...search, ...fields };
+}
+
+const isPageWanted = ({ method, headers }: FunctionEvent) =>
+  method === 'GET' && /^[^,]*text\/html/i.test(headers.accept ?? '');
+
+/**
+ * `GET /`: the three numbers. `GET /?...` and `POST /`: a report. Other paths and formats come from the routing table.
+ */
+export function createLlmGlobalSpend(options: LlmGlobalSpendOptions): FunctionHandler {
+  const { reports, now, deadlineMs, routes = {}, tick } = options;
+  const renderers: RoutingTable['renderers'] = {
+    json: async (query, { context }) => json(200, toWire(await reports.read(query, context))),
+    csv: async (query, { context }) =>
+      text(200, toReportCsv(await reports.read(query, context)), {
+        'Content-Type': 'text/csv; charset=utf-8',
+        'Content-Disposition': `attachment; filename="spend-${query.startDate}-${query.endDate}.csv"`,
+      }),
+    ...options.renderers,
   };
+
+  async function answerRoot(call: RouteCall): Promise<FunctionResponse> {
+    const { event, context } = call;
+    const page = isPageWanted(event) ? renderers.html : undefined;
+    if (event.method === 'GET' && event.query.size === 0 && page === undefined) {
+      return json(200, toWireTotals(await reports.totals(context)));
+    }
+    const { query, format = page === undefined ? 'json' : 'html' } = parseQuery(await readParameters(event), now());
+    return (renderers[format] ?? unknownFormat(format, Object.keys(renderers)))(query, call);
+  }
+
+  return async (event, context) => {
+    const deadline = AbortSignal.timeout(deadlineMs);
+    const call = { event, context: { ...context, signal: AbortSignal.any([context.signal, deadline]) } };
+    const root = { 'GET /': answerRoot, 'POST /': answerRoot };
+    const table = new Map(Object.entries({ ...root, ...routes }));
+    const route = table.get(`${event.method} ${event.path}`);
+    try {
+      if (tick !== undefined && context.caller.method === 'scheduled-tick') return await tick(call);
+      return await (route ?? missing(event, [...table.keys()]))(call);
+    } catch (error) {
+      throw deadline.aborted && !context.signal.aborted ? toDeadlinePassed(deadlineMs) : error;
+    }
+  };
+}
+
+function missing({ method, path }: FunctionEvent, known: string[]): never {
+  const methods = known.filter((key) => key.endsWith(` ${path}`)).map((key) => key.split(' ')[0]);
+  if (methods.length === 0) {
+    throw new HttpError(404, `There is nothing at ${path}: ask for ${known.join(', ')}`, { code: 'not_found' });
+  }
+  const Allow = methods.join(', ');
+  throw new HttpError(405, `This path answers ${Allow}, not ${method}`, {
+    code: 'method_not_allowed',
+    headers: { Allow },
+  });
+}
+
+function unknownFormat(format: Format, known: string[]): never {
+  return refuse('format', `takes one of ${known.join(', ')} here, not ${format}`);
+}
+
+function toDeadlinePassed(deadlineMs: number) {
+  return new HttpError(
+    504,
+    `LiteLLM needed more than the ${deadlineMs} ms that this answer may take: closed days that were read are remembered, ` +
+      'so ask again, ask for fewer days, or raise SPEND_DEADLINE_MS and exec_timeout',
+    { code: 'deadline_passed' },
+  );
 }

@@ -1,15 +1,10 @@
 import type { PicoUsd } from '#shared/money.ts';
 import { type Day, type DayWindow, firstOfMonth, toMonthWindows } from './days.ts';
+import type { Totals } from './report/report.ts';
 
 export interface DaySpend {
   day: Day;
   spend: PicoUsd;
-}
-
-export interface Totals {
-  global: PicoUsd;
-  currentMonth: PicoUsd;
-  today: PicoUsd;
 }
 
 /** Days after `today` count nowhere: they are the padding of an answer, or a clock that runs ahead. */

@@ -3,6 +3,7 @@ import { createLitellmClient } from '#shared/clients/litellm.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { parseUsd, usdToNumber } from '#shared/money.ts';
 import { createLlmGlobalSpend } from '../../functions/llm-global-spend/handler.ts';
+import { createReports } from '../../functions/llm-global-spend/report/reports.ts';
 import { type LitellmSandbox, startLitellmSandbox } from '../../sandbox/litellm.ts';
 import type { Fault } from '../../sandbox/server.ts';
 import { bodyOf, makeCall } from '../support/call.ts';
@@ -19,7 +20,11 @@ afterEach(() => sandbox.close());
 async function ask(options: { apiKey?: string; timeoutMs?: number } = {}) {
   const { apiKey = 'sk-sandbox', timeoutMs = 5_000 } = options;
   const litellm = createLitellmClient({ baseUrl: sandbox.url, apiKey: () => apiKey, timeoutMs, attempts: 1 });
-  const handler = createLlmGlobalSpend({ litellm, epoch: '2023-12-01', now: () => now });
+  const handler = createLlmGlobalSpend({
+    reports: createReports({ litellm, epoch: '2023-12-01', now: () => now }),
+    now: () => now,
+    deadlineMs: 10_000,
+  });
   const { event, context } = makeCall();
   const wrapped = defineFunction({ authenticate: async () => ({ name: 'test', method: 'none' }) }, handler);
   const response = await wrapped(event, context);

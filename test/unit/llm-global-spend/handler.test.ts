@@ -5,6 +5,7 @@ import { defineFunction } from '#shared/http/define.ts';
 import { parseUsd } from '#shared/money.ts';
 import { createLlmGlobalSpend } from '../../../functions/llm-global-spend/handler.ts';
 import create from '../../../functions/llm-global-spend/index.ts';
+import { createReports } from '../../../functions/llm-global-spend/report/reports.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
 
 type ReadDays = (window: { start: string; end: string }) => Promise<SpendDay[]>;
@@ -19,7 +20,11 @@ function over(days: Record<string, string>): ReadDays {
 
 async function ask(options: { now?: string; spendByDay?: ReadDays; call?: CallOptions; epoch?: string } = {}) {
   const { now = '2026-11-21T06:30:00Z', spendByDay = over({}), call, epoch = '2026-09-01' } = options;
-  const handler = createLlmGlobalSpend({ litellm: { spendByDay }, epoch, now: () => new Date(now) });
+  const handler = createLlmGlobalSpend({
+    reports: createReports({ litellm: { spendByDay }, epoch, now: () => new Date(now) }),
+    now: () => new Date(now),
+    deadlineMs: 5_000,
+  });
   const wrapped = defineFunction({ authenticate: async () => ({ name: 'test', method: 'none' }) }, handler);
   const { event, context } = makeCall(call);
   const response = await wrapped(event, context);
@@ -95,11 +100,11 @@ describe('GET /', () => {
 });
 
 describe('refusals', () => {
-  it.each(['POST', 'PUT', 'DELETE', 'HEAD'])('answers %s with 405 and the method that it takes', async (method) => {
+  it.each(['PUT', 'DELETE', 'HEAD'])('answers %s with 405 and the method that it takes', async (method) => {
     const { response, body } = await ask({ call: { method } });
     expect(response.status).toBe(405);
-    expect(response.headers).toMatchObject({ Allow: 'GET' });
-    expect(body).toMatchObject({ code: 'method_not_allowed', error: `This function answers GET, not ${method}` });
+    expect(response.headers).toMatchObject({ Allow: 'GET, POST' });
+    expect(body).toMatchObject({ code: 'method_not_allowed', error: `This path answers GET, POST, not ${method}` });
   });
 
   it('answers 404 on another path', async () => {
@@ -109,9 +114,9 @@ describe('refusals', () => {
   });
 
   it('names the query parameter that it does not know', async () => {
-    const { response, body } = await ask({ call: { url: '/?user_id=alice' } });
+    const { response, body } = await ask({ call: { url: '/?user=alice' } });
     expect(response.status).toBe(400);
-    expect(body.error).toContain('"user_id"');
+    expect(body.error).toContain('"user": this function takes start_date, end_date, group_by');
   });
 
   it.each([
