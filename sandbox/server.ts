@@ -18,9 +18,12 @@ export interface LedgerEntry {
   aborted?: boolean;
 }
 
-export type FaultKind = 'slow' | 'status' | 'rate-limit' | 'cut' | 'reset' | 'html' | 'unauthorized' | 'hang';
+export type FaultKind = 'slow' | 'status' | 'rate-limit' | 'cut' | 'lost' | 'reset' | 'html' | 'unauthorized' | 'hang';
 
-/** A switch for trouble: the first one that matches a call strikes it. */
+/**
+ * A switch for trouble. Of those that match a call the first one strikes; slow ones strike besides. `lost` does the work
+ * and drops the connection instead of answering.
+ */
 export interface Fault {
   kind: FaultKind;
   method?: string;
@@ -28,6 +31,8 @@ export interface Fault {
   path?: string;
   /** Strikes left; for ever without it. */
   times?: number;
+  /** Of the calls that match, the share that is struck: 0.2 is every fifth or so, the same ones for the same seed. */
+  share?: number;
   /** slow: how long before the answer. */
   delayMs?: number;
   /** status: what to answer; 500 without it. */
@@ -121,6 +126,12 @@ async function strike(fault: Fault, res: ServerResponse, options: SandboxOptions
     case 'cut':
       cutAfter(res, fault.afterBytes ?? 100);
       return false;
+    case 'lost':
+      res.writeHead = (() => {
+        res.socket?.resetAndDestroy();
+        return res;
+      }) as typeof res.writeHead;
+      return false;
     case 'hang':
       return true;
     case 'reset':
@@ -156,6 +167,7 @@ async function strike(fault: Fault, res: ServerResponse, options: SandboxOptions
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const ledger: LedgerEntry[] = [];
   const faults: Fault[] = [];
+  const random = createRandom(1);
 
   function control(call: SandboxCall) {
     const { method, path, json, res } = call;
@@ -166,15 +178,18 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     return sendJson(res, 200, { calls: ledger, state: options.state?.() ?? null });
   }
 
-  function takeFault({ method, path }: SandboxCall): Fault | undefined {
-    const fault = faults.find(
+  function takeFaults({ method, path }: SandboxCall): Fault[] {
+    const matching = faults.filter(
       (item) =>
         (item.times ?? 1) > 0 &&
         (item.method ?? method) === method &&
-        (item.path === undefined || new RegExp(item.path).test(path)),
+        (item.path === undefined || new RegExp(item.path).test(path)) &&
+        (item.share === undefined || random() < item.share),
     );
-    if (fault?.times !== undefined) fault.times -= 1;
-    return fault;
+    const first = matching.find(({ kind }) => kind !== 'slow');
+    const struck = matching.filter((item) => item.kind === 'slow' || item === first);
+    for (const fault of struck) if (fault.times !== undefined) fault.times -= 1;
+    return struck;
   }
 
   async function serve(req: IncomingMessage, res: ServerResponse) {
@@ -211,8 +226,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       entry.status = res.headersSent ? res.statusCode : 0;
       if (!res.writableFinished) entry.aborted = true;
     });
-    const fault = takeFault(call);
-    if (fault !== undefined) {
+    for (const fault of takeFaults(call)) {
       entry.fault = fault.kind;
       if (await strike(fault, res, options)) return;
     }

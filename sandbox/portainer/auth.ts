@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { type SandboxCall, sendJson } from '../server.ts';
+import type { Counts } from './counts.ts';
 
 export interface AuthOptions {
   username: string;
@@ -9,6 +10,7 @@ export interface AuthOptions {
   nextId: () => string;
   /** Life of a JWT; Portainer's default is 8 hours. */
   sessionMs: number;
+  counts: Counts;
 }
 
 const banMs = 3_600_000;
@@ -25,8 +27,9 @@ function field(value: unknown, name: string): string {
 export function createPortainerAuth(options: AuthOptions) {
   const { now, nextId } = options;
   let secret = nextId();
-  let recent: number[] = [];
-  let bannedUntil = 0;
+  const { logins } = options.counts;
+  /** By address: Portainer does not look at X-Forwarded-For. */
+  const addresses = new Map<string, { recent: number[]; bannedUntil: number }>();
 
   const sign = (head: string) => createHmac('sha256', secret).update(head).digest('base64url');
 
@@ -55,19 +58,26 @@ export function createPortainerAuth(options: AuthOptions) {
 
   return {
     /** POST /api/auth. More than 10 requests in a second ban the address for an hour, right passwords or not. */
-    login({ json, res }: SandboxCall) {
-      recent = [...recent.filter((at) => at > now() - 1_000), now()];
-      if (recent.length > 10) bannedUntil = now() + banMs;
-      if (bannedUntil > now()) {
+    login({ json, req, res }: SandboxCall) {
+      const address = req.socket.remoteAddress ?? '';
+      const { recent, bannedUntil } = addresses.get(address) ?? { recent: [], bannedUntil: 0 };
+      const inSecond = [...recent.filter((at) => at > now() - 1_000), now()];
+      const until = inSecond.length > 10 ? now() + banMs : bannedUntil;
+      addresses.set(address, { recent: inSecond, bannedUntil: until });
+      if (until > now()) {
+        logins.banned += 1;
         return sendJson(res, 403, { message: 'Access denied', details: 'Access denied to resource' });
       }
       for (const name of ['username', 'password']) {
         if (field(json, name) !== '') continue;
+        logins.refused += 1;
         return sendJson(res, 400, { message: 'Invalid request payload', details: `Invalid ${name}` });
       }
       if (field(json, 'username') !== options.username || field(json, 'password') !== options.password) {
+        logins.refused += 1;
         return sendJson(res, 422, { message: 'Invalid credentials', details: 'Unauthorized' });
       }
+      logins.given += 1;
       const jwt = issue();
       const expires = new Date(now() + options.sessionMs).toUTCString();
       const cookie = `portainer_api_key=${jwt}; Path=/; Expires=${expires}; HttpOnly; SameSite=Strict`;
@@ -100,6 +110,15 @@ export function createPortainerAuth(options: AuthOptions) {
     /** The signing secret is random per process: a restart makes every JWT invalid. */
     restart(): void {
       secret = nextId();
+      addresses.clear();
+    },
+
+    /** Bans an address as a burst of logins would, or lifts every ban. */
+    ban(address: string): void {
+      addresses.set(address, { recent: [], bannedUntil: now() + banMs });
+    },
+    pardon(): void {
+      addresses.clear();
     },
   };
 }

@@ -1,5 +1,13 @@
 import { parse } from 'yaml';
-import { type Container, containersOf, projectOf, type Stack, type World } from './world.ts';
+import {
+  type Container,
+  containersOf,
+  type Healthcheck,
+  projectOf,
+  type Stack,
+  type Times,
+  type World,
+} from './world.ts';
 
 export interface Service {
   name: string;
@@ -7,7 +15,13 @@ export interface Service {
   labels: Record<string, string>;
   env: string[];
   restart: string;
-  healthcheck: boolean;
+  healthcheck: Healthcheck | undefined;
+  ports: Record<string, string>;
+  /** How many containers; 0 is nothing that is missing. */
+  replicas: number;
+  /** Of a Swarm's services: `deploy.labels`. */
+  deployLabels: Record<string, string>;
+  job: boolean;
   /** Name to condition: service_started, service_healthy, service_completed_successfully. */
   dependsOn: Record<string, string>;
   /** A job of the stack: another service waits for it to complete. */
@@ -19,7 +33,10 @@ interface ComposeService {
   labels?: Record<string, unknown> | string[];
   environment?: Record<string, unknown> | string[];
   restart?: string;
-  healthcheck?: unknown;
+  healthcheck?: { test?: unknown; interval?: string; retries?: number; start_period?: string; disable?: boolean };
+  ports?: (string | number)[];
+  scale?: number;
+  deploy?: { replicas?: number; mode?: string; labels?: Record<string, unknown> | string[] };
   depends_on?: string[] | Record<string, { condition?: string }>;
   profiles?: string[];
 }
@@ -39,13 +56,35 @@ function pairs(value: Record<string, unknown> | string[] | undefined): [string, 
   });
 }
 
+function toMs(text: string | undefined, fallbackMs: number): number {
+  const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+  const parts = [...(text ?? '').matchAll(/([\d.]+)(ms|s|m|h)/g)];
+  if (parts.length === 0) return fallbackMs;
+  return parts.reduce((sum, [, count, name]) => sum + Number(count) * unit[name as 's'], 0);
+}
+
+function toHealthcheck(check: ComposeService['healthcheck']): Healthcheck | undefined {
+  if (check === undefined || check.disable === true) return undefined;
+  const { interval, retries = 3, start_period: startPeriod } = check;
+  return { intervalMs: toMs(interval, 30_000), retries, startPeriodMs: toMs(startPeriod, 0) };
+}
+
+function toPorts(ports: (string | number)[]): Record<string, string> {
+  return Object.fromEntries(
+    ports.flatMap((port) => {
+      const [inside = '', outside] = String(port).split(':').reverse();
+      return outside === undefined ? [] : [[`${inside.replace(/\/.*/, '')}/tcp`, outside]];
+    }),
+  );
+}
+
 /** The services of a stack file in the order in which compose starts them. */
 export function readServices(stack: Stack): Service[] {
   const file = parse(interpolate(stack.file, stack.env), { merge: true }) as {
     services?: Record<string, ComposeService>;
   };
   const services = Object.entries(file.services ?? {}).flatMap(([name, item]): Service[] => {
-    if (item.profiles !== undefined) return [];
+    if (item.profiles !== undefined && item.profiles.length > 0) return [];
     const wanted = item.depends_on ?? {};
     const dependsOn = Array.isArray(wanted)
       ? wanted.map((other) => [other, 'service_started'])
@@ -57,7 +96,11 @@ export function readServices(stack: Stack): Service[] {
         labels: Object.fromEntries(pairs(item.labels)),
         env: pairs(item.environment).map(([key, value]) => `${key}=${value}`),
         restart: item.restart ?? 'no',
-        healthcheck: item.healthcheck !== undefined,
+        healthcheck: toHealthcheck(item.healthcheck),
+        ports: toPorts(item.ports ?? []),
+        replicas: item.deploy?.replicas ?? item.scale ?? 1,
+        deployLabels: Object.fromEntries(pairs(item.deploy?.labels)),
+        job: item.deploy?.mode?.endsWith('-job') ?? false,
         dependsOn: Object.fromEntries(dependsOn),
         exits: false,
       },
@@ -100,6 +143,8 @@ export function toContainer(world: World, stack: Stack, endpointId: number, serv
     env: service.env,
     restartPolicy: service.restart,
     healthcheck: service.healthcheck,
+    ports: service.ports,
+    exits: service.exits,
     state: 'created',
     exitCode: 0,
     createdAt: world.now(),
@@ -109,39 +154,53 @@ export function toContainer(world: World, stack: Stack, endpointId: number, serv
   };
 }
 
+/** Thrown where Portainer was restarted: the process that held the start or stop is gone, and nobody hears of its end. */
+export class Restarted extends Error {}
+
+async function pause(world: World, times: Times, ms: number): Promise<void> {
+  const { epoch } = world;
+  await times.sleep(ms);
+  if (world.epoch !== epoch) throw new Restarted();
+}
+
+export function runContainer(world: World, container: Container): void {
+  container.state = 'running';
+  container.startedAt = world.now();
+  container.restartCount = 0;
+  if (container.sick === 'once') delete container.sick;
+  if (container.exits) Object.assign(container, { state: 'exited', exitCode: 0, finishedAt: world.now() });
+}
+
 /**
- * `docker compose up -d`: creates every container, then starts them one by one, waiting where depends_on has a
- * condition. Throws what compose would print.
+ * `docker compose up -d`: creates the containers that are not there, then starts them one by one, waiting where
+ * depends_on has a condition. What runs is left alone. Throws what compose would print.
  */
-export async function composeUp(
-  world: World,
-  stack: Stack,
-  endpointId: number,
-  times: { startMs: number; sleep: (ms: number) => Promise<void> },
-): Promise<void> {
-  const services = readServices(stack);
-  const created = services.map((service) => toContainer(world, stack, endpointId, service));
-  world.containers.push(...created);
-  await times.sleep(times.startMs);
+export async function composeUp(world: World, stack: Stack, endpointId: number, times: Times): Promise<void> {
+  if (stack.pullMs !== undefined) await pause(world, times, stack.pullMs);
+  const services = readServices(stack).filter(({ replicas }) => replicas > 0);
+  const present = new Map(containersOf(world, endpointId, projectOf(stack)).map((item) => [item.service, item]));
+  for (const service of services) {
+    if (present.has(service.name)) continue;
+    const created = toContainer(world, stack, endpointId, service);
+    present.set(service.name, created);
+    world.containers.push(created);
+  }
+  await pause(world, times, times.startMs);
   if (stack.startError !== undefined) throw new Error(stack.startError);
-  for (const [index, service] of services.entries()) {
+  for (const service of services) {
     const waits = Object.values(service.dependsOn).includes('service_healthy');
-    if (waits) await times.sleep(world.healthyAfterMs);
-    const container = created[index] as Container;
-    container.state = 'running';
-    container.startedAt = world.now();
-    if (service.exits) Object.assign(container, { state: 'exited', finishedAt: world.now() });
+    if (waits) await pause(world, times, world.healthyAfterMs);
+    const container = present.get(service.name) as Container;
+    if (container.state === 'running') continue;
+    if (container.startError !== undefined) throw new Error(container.startError);
+    runContainer(world, container);
   }
 }
 
 /** `docker compose down --remove-orphans`: containers and their labels are gone. */
-export async function composeDown(
-  world: World,
-  stack: Stack,
-  endpointId: number,
-  times: { startMs: number; sleep: (ms: number) => Promise<void> },
-): Promise<void> {
-  await times.sleep(times.startMs);
+export async function composeDown(world: World, stack: Stack, endpointId: number, times: Times): Promise<void> {
+  await pause(world, times, times.startMs);
+  if (stack.stopError !== undefined) throw new Error(stack.stopError);
   const gone = new Set(containersOf(world, endpointId, projectOf(stack)));
   world.containers = world.containers.filter((container) => !gone.has(container));
 }
