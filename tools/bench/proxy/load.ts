@@ -83,8 +83,8 @@ export class Caller {
       if (end < 0) return;
       if (!this.#head.startsWith('HTTP/1.1 200')) {
         const [status] = this.#head.split('\r\n', 1);
-        this.close();
-        return this.#end(new Error(`Answered ${status}`));
+        this.#end(new Error(`Answered ${status}`));
+        return this.close();
       }
       const length = /\r\ncontent-length: *(\d+)/i.exec(this.#head.slice(0, end));
       this.#left = length === null ? undefined : Number(length[1]);
@@ -123,16 +123,19 @@ export async function load(
   const timings: Timing[] = [];
   let started = 0;
   const callers = Array.from({ length: connections }, () => new Caller(port));
-  await Promise.all(
-    callers.map(async (caller) => {
-      while (started < count && performance.now() - startedAt < ms) {
-        started += 1;
-        timings.push(await caller.call(request));
-      }
-    }),
-  );
+  try {
+    await Promise.all(
+      callers.map(async (caller) => {
+        while (started < count && performance.now() - startedAt < ms) {
+          started += 1;
+          timings.push(await caller.call(request));
+        }
+      }),
+    );
+  } finally {
+    for (const caller of callers) caller.close();
+  }
   const seconds = (performance.now() - startedAt) / 1000;
-  for (const caller of callers) caller.close();
   return { perSecond: timings.length / seconds, count: timings.length, timings };
 }
 
