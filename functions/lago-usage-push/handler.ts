@@ -1,30 +1,26 @@
 import { HttpError } from '#shared/errors.ts';
 import type { FunctionHandler } from '#shared/http/define.ts';
-import { json } from '#shared/http/respond.ts';
-import { createTick } from '#shared/http/tick.ts';
-import type { Run } from './run.ts';
+import type { Routes } from './routes.ts';
 
-function readDryRun(query: URLSearchParams): boolean {
-  const text = query.get('dry_run') ?? 'false';
-  if (text === 'true' || text === 'false') return text === 'true';
-  throw new HttpError(400, 'dry_run must be true or false', { code: 'bad_parameter' });
-}
-
-/** `POST /` runs a push and answers its summary; a scheduled tick is answered at once and runs after it. */
-export function createHandler({ run }: { run: Run }): FunctionHandler {
-  const tick = createTick(async ({ log }) => {
-    log.info('scheduled push done', { summary: await run({ dryRun: false, log }) });
-  });
+/** Finds the route of a call; 404 and 405 say what there is. */
+export function createHandler(routes: Routes): FunctionHandler {
+  const shown = Object.entries(routes).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method} ${path}`),
+  );
 
   return async (event, context) => {
-    if (event.path !== '/') {
-      throw new HttpError(404, 'There is only POST / here', { code: 'not_found' });
+    const methods = Object.hasOwn(routes, event.path) ? routes[event.path] : undefined;
+    if (methods === undefined) {
+      throw new HttpError(404, `There is no ${event.path} here, but ${shown.join(', ')}`, { code: 'not_found' });
     }
-    if (event.method !== 'POST') {
-      throw new HttpError(405, 'Send POST to push usage', { code: 'method_not_allowed', headers: { Allow: 'POST' } });
+    const handle = Object.hasOwn(methods, event.method) ? methods[event.method as 'GET' | 'POST'] : undefined;
+    if (handle === undefined) {
+      const allowed = Object.keys(methods).join(', ');
+      throw new HttpError(405, `${event.path} takes ${allowed}`, {
+        code: 'method_not_allowed',
+        headers: { Allow: allowed },
+      });
     }
-    if (context.caller.method === 'scheduled-tick') return tick(context);
-    const { log, signal } = context;
-    return json(200, await run({ dryRun: readDryRun(event.query), log, signal }));
+    return handle(event, context);
   };
 }

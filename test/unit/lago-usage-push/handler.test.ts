@@ -1,18 +1,20 @@
 import { describe, expect, test } from 'vitest';
+import { json } from '#shared/http/respond.ts';
 import { createHandler } from '../../../functions/lago-usage-push/handler.ts';
 import type { RunSummary } from '../../../functions/lago-usage-push/report.ts';
+import { createRoutes } from '../../../functions/lago-usage-push/routes.ts';
 import { bodyOf, makeCall } from '../../support/call.ts';
 
 const summary = { rows: 3, sent: 2 } as RunSummary;
 
 function start() {
   const runs: boolean[] = [];
-  const handler = createHandler({
-    run: async ({ dryRun }) => {
-      runs.push(dryRun);
-      return summary;
-    },
-  });
+  const run = async ({ dryRun }: { dryRun: boolean }) => {
+    runs.push(dryRun);
+    return summary;
+  };
+  const operations = { '/usage': { GET: async () => json(200, { usage: true }) } };
+  const handler = createHandler(createRoutes({ run, operations }));
   const call = (options: Parameters<typeof makeCall>[0], method: 'api-key' | 'scheduled-tick' = 'api-key') => {
     const { event, context } = makeCall(options);
     return handler(event, { ...context, caller: { name: 'test', method } });
@@ -50,7 +52,21 @@ describe('refuses', () => {
     expect(runs).toEqual([]);
   });
 
+  test.each(['constructor', '__proto__'])('the method %s, which every object has', async (method) => {
+    await expect(start().call({ method })).rejects.toMatchObject({ status: 405 });
+  });
+
   test('another path with 404', async () => {
     await expect(start().call({ method: 'POST', url: '/other' })).rejects.toMatchObject({ status: 404 });
   });
+});
+
+test('answers the routes that are hung beside its own', async () => {
+  const { runs, call } = start();
+  expect(bodyOf(await call({ method: 'GET', url: '/usage?customer=acme' }))).toEqual({ usage: true });
+  await expect(call({ method: 'POST', url: '/usage' })).rejects.toMatchObject({
+    status: 405,
+    headers: { Allow: 'GET' },
+  });
+  expect(runs).toEqual([]);
 });
