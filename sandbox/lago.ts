@@ -1,4 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { createCatalog, type LagoCatalog } from './lago/catalog.ts';
+import { answerGraphql } from './lago/graphql.ts';
+import { answerCatalog } from './lago/routes.ts';
 import { type LagoEvent, type LagoProfile, type Stored, writeBatch } from './lago-events.ts';
 import { runSandbox, type Sandbox, type SandboxCall, type SandboxFlags, sendJson, startSandbox } from './server.ts';
 
@@ -6,6 +9,8 @@ export interface LagoSandbox extends Sandbox {
   credentials: { LAGO_API_KEY: string };
   /** What Lago has stored, in the order of arrival. */
   events: Stored[];
+  /** What its operator has set up. */
+  catalog: LagoCatalog;
 }
 
 const apiKey = 'lago-sandbox';
@@ -76,10 +81,11 @@ function listEvents({ query, res }: SandboxCall, events: Stored[], profile: Lago
  * `1.12` (a duplicate inside a batch is a 500 and leaves the events before it), `1.33` (422, yet the others are stored)
  * or `clickhouse` (a duplicate is accepted and replaces).
  */
-export async function startLagoSandbox(options: SandboxFlags = {}): Promise<LagoSandbox> {
+export async function startLagoSandbox(options: SandboxFlags & { now?: () => Date } = {}): Promise<LagoSandbox> {
   const profile = (options.profile ?? '1.39') as LagoProfile;
   if (!(profile in versions)) throw new Error(`Unknown profile: take one of ${Object.keys(versions).join(', ')}`);
   const events: Stored[] = [];
+  const catalog = createCatalog(profile, options.now ?? (() => new Date()));
 
   function create(call: SandboxCall, incoming: LagoEvent[], single: boolean) {
     const outcome = writeBatch(events, incoming, profile, () => ({
@@ -101,8 +107,11 @@ export async function startLagoSandbox(options: SandboxFlags = {}): Promise<Lago
         message: 'Success',
       });
     }
+    if (method === 'POST' && path === '/graphql') return answerGraphql(call, profile, apiKey);
     if (!path.startsWith('/api/v1/')) return sendJson(res, 404, { status: 404, error: 'Not Found' });
     if (call.headers.authorization?.split(' ')[1] !== apiKey) return sendJson(res, 401, unauthorized);
+    const answer = answerCatalog(call, catalog, events);
+    if (answer !== undefined) return answer();
     const route = `${method} ${path.slice('/api/v1'.length)}`;
     const body = json as { event?: LagoEvent; events?: LagoEvent[] } | undefined;
     if (method === 'POST' && (body === undefined || typeof body !== 'object')) return sendBadRequest(call, 'event');
@@ -128,9 +137,9 @@ export async function startLagoSandbox(options: SandboxFlags = {}): Promise<Lago
     port: options.port ?? 0,
     handle: serve,
     unauthorized: { status: 401, body: unauthorized },
-    state: () => ({ events }),
+    state: () => ({ events, catalog }),
   });
-  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events };
+  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events, catalog };
 }
 
 if (import.meta.main) await runSandbox(startLagoSandbox);
