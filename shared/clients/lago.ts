@@ -1,5 +1,6 @@
 import { UpstreamError } from '../errors.ts';
-import { createHttpClient, type HttpAnswer } from './http.ts';
+import type { HttpAnswer } from './http.ts';
+import { createLagoHttp, type LagoHttpOptions } from './lago-http.ts';
 
 /** An event in Lago's own words. `timestamp` is unix seconds with decimals; numeric properties are plain decimal strings. */
 export interface LagoEvent {
@@ -26,15 +27,6 @@ export interface LagoClient {
    * be stored, and the same call later gives each of them once.
    */
   sendBatch(events: LagoEvent[], signal?: AbortSignal): Promise<BatchResult>;
-}
-
-export interface LagoClientOptions {
-  /** With or without `/api/v1`. */
-  baseUrl: string;
-  apiKey: () => string;
-  /** For one attempt. */
-  timeoutMs: number;
-  sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
 /** The most that Lago takes at once, unless its operator changed it. */
@@ -75,16 +67,8 @@ function sortRefused(events: LagoEvent[], details: ReturnType<typeof readDetails
   });
 }
 
-export function createLagoClient({ baseUrl, apiKey, timeoutMs, sleep }: LagoClientOptions): LagoClient {
-  const advice = 'check LAGO_API_BASE and the secret lago-api-key';
-  const http = createHttpClient({
-    service: 'Lago',
-    baseUrl: `${baseUrl.replace(/\/+$/, '').replace(/\/api\/v1$/, '')}/api/v1`,
-    headers: () => ({ Authorization: `Bearer ${apiKey()}` }),
-    timeoutMs,
-    advice: { 401: advice, 403: advice, 404: advice },
-    ...(sleep === undefined ? {} : { sleep }),
-  });
+export function createLagoClient(options: LagoHttpOptions): LagoClient {
+  const http = createLagoHttp(options);
   const isAnswer = (status: number) => (status >= 200 && status < 300) || status === 422;
 
   // A repeated event is recognised by its transaction id, so even a POST is safe to try again.
