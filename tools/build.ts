@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { execFile } from 'node:child_process';
+import { copyFileSync, existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { findStackFile, readStack, type StackFunction } from './stack/stack.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -22,6 +23,19 @@ export async function buildFunction({ name, folder }: Pick<StackFunction, 'name'
   const outfile = bundleFile(name);
   await bundle({ entry, outfile });
   return outfile;
+}
+
+/**
+ * What the image adds to the bundle: `start.cjs` and `index.cache`, the code that ran when the function was started once
+ * with `warm-up.json` of its folder. Resolves with the path of start.cjs.
+ */
+export async function warmUp(bundle: string, functionFolder: string): Promise<string> {
+  const template = join(root, 'template', 'node24-ts');
+  const folder = dirname(bundle);
+  for (const file of ['start.cjs', 'warm-up.mjs']) copyFileSync(join(template, file), join(folder, file));
+  const settings = join(functionFolder, 'warm-up.json');
+  await promisify(execFile)(process.execPath, [join(folder, 'warm-up.mjs'), folder, settings]);
+  return join(folder, 'start.cjs');
 }
 
 if (import.meta.main) {

@@ -42,6 +42,8 @@ export async function bundle({ entry, outfile, nodeModules }) {
     minify: true,
     // pg asks for it and does without; it is a native addon, which one file cannot hold.
     external: ['pg-native'],
+    // require() in its place: a script that V8 takes from its cache has no import().
+    supported: { 'dynamic-import': false },
     logLevel: 'warning',
   });
 }

@@ -29,16 +29,18 @@ async function makeContext(handler?: string) {
   await symlink(join(root, 'node_modules'), join(context, 'function/node_modules'));
 }
 
-/** The Dockerfile's own steps after the install, in its order, with its WORKDIR being the context. */
+/** The Dockerfile's own steps after the install, in its order, with its WORKDIR being the context. Resolves with start.cjs. */
 async function runBuildSteps() {
   const dockerfile = await readFile(join(context, 'Dockerfile'), 'utf8');
-  const steps = [...dockerfile.matchAll(/^RUN (function\/node_modules\/\.bin\/tsc .*|node build\.mjs .*)$/gm)];
-  expect(steps).toHaveLength(2);
+  const steps = [
+    ...dockerfile.matchAll(/^RUN (function\/node_modules\/\.bin\/tsc .*|node (?:build|warm-up)\.mjs .*)$/gm),
+  ];
+  expect(steps).toHaveLength(3);
   const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}` };
   for (const [, command] of steps) {
-    await run('sh', ['-ec', command!.replace('/home/app/', `${context}/`)], { cwd: context, env });
+    await run('sh', ['-ec', command!.replace(/\/home\/app\b/, context)], { cwd: context, env });
   }
-  return join(context, 'index.cjs');
+  return join(context, 'start.cjs');
 }
 
 const buildOutput = () =>
