@@ -1,11 +1,27 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 
-const digest = (text: string) => createHash('sha256').update(text).digest();
+const digest = (text: string) => hash('sha256', text, 'buffer');
 
 /** Constant time for any two lengths: digests are compared, never the texts. */
 export function equalSecrets(left: string, right: string): boolean {
   return timingSafeEqual(digest(left), digest(right));
 }
+
+interface KnownKey {
+  name: string;
+  digest: Buffer;
+}
+
+function parseKeys(lines: string): KnownKey[] {
+  return lines.split(/\r?\n/).flatMap((line) => {
+    const colon = line.indexOf(':');
+    const key = line.slice(colon + 1).trim();
+    return key === '' ? [] : [{ name: colon === -1 ? 'default' : line.slice(0, colon).trim(), digest: digest(key) }];
+  });
+}
+
+// The secret is the same text on every call until it is rotated.
+let parsed: { lines: string; keys: KnownKey[] } = { lines: '', keys: [] };
 
 /**
  * The name of the caller whose key was presented, or undefined. `lines` is the secret `function-api-key`: one
@@ -13,13 +29,11 @@ export function equalSecrets(left: string, right: string): boolean {
  * Every line is compared, so that time does not tell which one matched.
  */
 export function findCaller(lines: string, presented: string): string | undefined {
+  if (parsed.lines !== lines) parsed = { lines, keys: parseKeys(lines) };
+  const wanted = digest(presented);
   let found: string | undefined;
-  for (const line of lines.split(/\r?\n/)) {
-    if (line.trim() === '') continue;
-    const colon = line.indexOf(':');
-    const name = colon === -1 ? 'default' : line.slice(0, colon).trim();
-    const key = line.slice(colon + 1).trim();
-    if (key !== '' && equalSecrets(key, presented)) found = name;
+  for (const known of parsed.keys) {
+    if (timingSafeEqual(known.digest, wanted)) found = known.name;
   }
   return found;
 }

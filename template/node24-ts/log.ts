@@ -17,6 +17,17 @@ const secretName =
 const maxLineBytes = 60_000;
 const maxTextLength = 4_000;
 
+const isSecretByName = new Map<string, boolean>();
+
+/** The names of fields are few and our own; only what a caller chose could make them many. */
+function isSecretName(name: string): boolean {
+  const known = isSecretByName.get(name);
+  if (known !== undefined) return known;
+  const isSecret = secretName.test(name);
+  if (isSecretByName.size < 1_000) isSecretByName.set(name, isSecret);
+  return isSecret;
+}
+
 function printable(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return value.length > maxTextLength ? `${value.slice(0, maxTextLength)}…` : value;
   if (typeof value === 'bigint') return value.toString();
@@ -32,9 +43,11 @@ function printable(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (depth > 5) return '[deep]';
   if (Array.isArray(value)) return value.slice(0, 100).map((item) => printable(item, depth + 1));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, secretName.test(key) ? '[redacted]' : printable(item, depth + 1)]),
-  );
+  const printed: LogFields = {};
+  for (const [key, item] of Object.entries(value)) {
+    printed[key] = isSecretName(key) ? '[redacted]' : printable(item, depth + 1);
+  }
+  return printed;
 }
 
 /** Reads `LOG_LEVEL` in any case, with Python's names as aliases (`WARNING`, `CRITICAL`); anything else is undefined. */
@@ -45,6 +58,21 @@ export function parseLogLevel(text: string): LogLevel | undefined {
   return Object.hasOwn(rank, level) ? (level as LogLevel) : undefined;
 }
 
+let pending = '';
+
+function flush() {
+  const lines = pending;
+  pending = '';
+  if (lines !== '') process.stderr.write(lines);
+}
+
+/** The lines of one turn of the event loop in one write, which is a system call; what is left at the exit goes then. */
+function writeSoon(line: string) {
+  if (pending === '') setImmediate(flush);
+  pending += line;
+}
+process.on('exit', flush);
+
 /**
  * JSON lines on stderr: `{"time","level","msg",...fields}`. Fields whose name tells of a secret are redacted, line breaks
  * are escaped by JSON (so no line can be forged), and a line stays below the 64 KiB that of-watchdog can read.
@@ -53,7 +81,7 @@ export function createLogger(
   options: { level?: LogLevel; fields?: LogFields; write?: (line: string) => void; now?: () => Date } = {},
 ): Logger {
   const { level = 'info', fields: base = {}, now = () => new Date() } = options;
-  const write = options.write ?? ((line) => process.stderr.write(line));
+  const write = options.write ?? writeSoon;
 
   const emit = (lineLevel: LogLevel, msg: string, fields: LogFields = {}) => {
     if (rank[lineLevel] < rank[level]) return;

@@ -87,8 +87,9 @@ export function sendResponse(isHead: boolean, response: ServerResponse, result: 
   } else if (stream === undefined) {
     response.end(body);
   } else {
-    // flushHeaders() writes the head as UTF-8 and spells other bytes twice: such a head goes out with the first chunk.
-    if (!headers.some((text) => /[\u0080-\u00ff]/.test(text))) response.flushHeaders();
+    // A chunk that is there already takes the head with it, in one write. Else the head goes alone, unless it has bytes
+    // beyond ASCII: flushHeaders() writes UTF-8 and would spell them twice.
+    if (stream.readableLength === 0 && !headers.some((text) => /[\u0080-\u00ff]/.test(text))) response.flushHeaders();
     sendStream(response, { ...result, body: stream }, log);
   }
 }
