@@ -1,19 +1,9 @@
 import type { Stored } from '../lago-events.ts';
 import { type SandboxCall, sendJson } from '../server.ts';
 import { sendNotFound, sendPage, sendRefused } from './answers.ts';
-import {
-  type Charge,
-  createMetric,
-  isRefusal,
-  type LagoCatalog,
-  type Refusal,
-  type Subscription,
-  toCharge,
-  updateMetric,
-  writeCustomer,
-  writePlan,
-  writeSubscription,
-} from './catalog.ts';
+import { type Charge, isRefusal, type LagoCatalog, type Refusal, type Subscription } from './catalog.ts';
+import { writeCustomer, writeSubscription } from './customers.ts';
+import { createMetric, toCharge, updateMetric, writePlan } from './plans.ts';
 import { answerCurrentUsage, answerEstimate } from './usage.ts';
 
 type Body = Record<string, unknown>;
