@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http';
 import { join } from 'node:path';
 import { type Front, startFront } from '../../tools/gateway/front.ts';
+import { createJournal } from '../../tools/gateway/journal.ts';
 import { type Child, createChild } from '../../tools/gateway/supervisor.ts';
 import type { StackFunction } from '../../tools/stack/stack.ts';
 
@@ -74,7 +75,8 @@ export async function until(condition: () => boolean | Promise<boolean>, deadlin
 /** Two functions behind the gateway: `plain`, and `narrow` with little time and one call at once. */
 export async function startTestGateway() {
   const lines: string[] = [];
-  const log = (line: string) => void lines.push(line);
+  const journal = createJournal((line) => void lines.push(line));
+  const log = journal.write;
   const specs = [
     spec('plain', { log_callid: 'true', GREETING: 'hello' }),
     spec('narrow', { max_inflight: '1', exec_timeout: '300ms' }),
@@ -84,7 +86,7 @@ export async function startTestGateway() {
     createChild({ name, program, environment, log, backoff }),
   );
   const served = specs.map((item, index) => ({ spec: item, port: children[index]!.port }));
-  const front: Front = await startFront({ functions: () => served, port: 0, log });
+  const front: Front = await startFront({ functions: () => served, port: 0, journal });
   const ready = await Promise.all(children.map((child) => child.start()));
   if (ready.includes(false)) throw new Error(lines.join('\n'));
   return {

@@ -29,7 +29,8 @@ export interface ForwardedCall {
 
 const agent = new Agent({ keepAlive: true });
 
-function pairs(rawHeaders: string[]): [string, string][] {
+/** Name and value of every header that is not for one hop only. */
+export function endToEnd(rawHeaders: string[]): [string, string][] {
   const named = rawHeaders.flatMap((name, index): [string, string][] =>
     index % 2 === 0 ? [[name, rawHeaders[index + 1]!]] : [],
   );
@@ -53,7 +54,9 @@ async function hasBody(req: IncomingMessage): Promise<boolean> {
 
 function requestHeaders(req: IncomingMessage, target: ForwardTarget, call: ForwardedCall, body: boolean) {
   const { socket, headers } = req;
-  const kept = pairs(req.rawHeaders).filter(([name]) => !/^(host|content-length|x-call-id|x-start-time)$/i.test(name));
+  const kept = endToEnd(req.rawHeaders).filter(
+    ([name]) => !/^(host|content-length|x-call-id|x-start-time)$/i.test(name),
+  );
   const added: [string, string][] = [
     ['Host', `127.0.0.1:${target.port}`],
     ['X-Call-Id', call.callId],
@@ -149,7 +152,7 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
       const seconds = ((performance.now() - startedAt) / 1_000).toFixed(6);
       const ours = new Set(call.answerHeaders.map(([name]) => name.toLowerCase()));
       const headers = [
-        ...pairs(response.rawHeaders).filter(([name]) => !ours.has(name.toLowerCase())),
+        ...endToEnd(response.rawHeaders).filter(([name]) => !ours.has(name.toLowerCase())),
         ...call.answerHeaders,
         ...(stream ? [] : [['X-Duration-Seconds', seconds]]),
       ];

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { StackFunction } from '../stack/stack.ts';
-import { type ForwardTarget, forward, sendPlatformError } from './forward.ts';
+import { endToEnd, type ForwardTarget, forward, sendPlatformError } from './forward.ts';
+import type { Journal } from './journal.ts';
+import { createQueue, queueLimits } from './queue.ts';
+import { answerSystem, namespace, sendText } from './system.ts';
 import { readWatchdogSettings } from './watchdog.ts';
-
-export const namespace = 'openfaas-fn';
 
 export interface ServedFunction {
   spec: StackFunction;
@@ -18,7 +19,7 @@ export interface FrontOptions {
   functions: () => ServedFunction[];
   /** 0 takes any free port. */
   port: number;
-  log: (line: string) => void;
+  journal: Journal;
   /** The gateway's own patience; 60 s in OpenFaaS. */
   upstreamTimeoutMs?: number;
 }
@@ -36,16 +37,6 @@ interface Target {
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
-function sendJson(res: ServerResponse, status: number, value: unknown) {
-  res.writeHead(status, { 'Content-Type': 'application/json' });
-  res.end(JSON.stringify(value));
-}
-
-function sendText(res: ServerResponse, status: number, text: string, headers: Record<string, string> = {}) {
-  res.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
-  res.end(text);
-}
-
 /** The path as the gateway's router wants it: no empty and no dot segments. */
 export function cleanPath(path: string): string {
   const kept: string[] = [];
@@ -59,7 +50,8 @@ export function cleanPath(path: string): string {
 
 /** The HTTP face of OpenFaaS on 127.0.0.1: functions under `/function/`, and the part of `/system/` that callers read. */
 export async function startFront(options: FrontOptions): Promise<Front> {
-  const { functions, log, upstreamTimeoutMs = 60_000 } = options;
+  const { functions, journal, upstreamTimeoutMs = 60_000 } = options;
+  const log = journal.write;
   const startedAt = new Date().toISOString();
   const known = new Map<string, Target>();
 
@@ -78,26 +70,14 @@ export async function startFront(options: FrontOptions): Promise<Front> {
     return served && targetOf(served);
   }
 
-  /** As the provider lists it, without the environment: values there may be credentials. */
-  function describe({ served, calls }: Target) {
-    const { name, image, labels, annotations, limits, requests, secrets, readOnlyRootFilesystem } = served.spec;
-    const availableReplicas = served.port() === undefined ? 0 : 1;
-    return {
-      name,
-      image,
-      namespace,
-      labels,
-      annotations,
-      secrets,
-      limits,
-      requests,
-      readOnlyRootFilesystem,
-      invocationCount: calls,
-      replicas: 1,
-      availableReplicas,
-      createdAt: startedAt,
-    };
+  /** By `name` or `name.namespace`. */
+  function find(fullName: string): Target | undefined {
+    const dot = fullName.lastIndexOf('.');
+    const space = dot === -1 ? namespace : fullName.slice(dot + 1);
+    return space === namespace ? findTarget(dot === -1 ? fullName : fullName.slice(0, dot)) : undefined;
   }
+
+  const queue = createQueue({ url: () => url, log });
 
   async function callFunction(req: IncomingMessage, res: ServerResponse, fullName: string, url: string) {
     const given = req.headers['x-call-id'];
@@ -108,36 +88,49 @@ export async function startFront(options: FrontOptions): Promise<Front> {
       ['X-Start-Time', startTime],
       ['X-Served-By', 'local-gateway'],
     ];
-    const dot = fullName.lastIndexOf('.');
-    const name = dot === -1 ? fullName : fullName.slice(0, dot);
-    const space = dot === -1 ? namespace : fullName.slice(dot + 1);
-    const found = space === namespace ? findTarget(name) : undefined;
+    const found = find(fullName);
     if (found === undefined) {
-      const text = `error finding function ${name}.${space}: no such function in the stack file`;
+      const text = `error finding function ${fullName.includes('.') ? fullName : `${fullName}.${namespace}`}: no such function in the stack file`;
       return sendPlatformError(res, 404, 'proxy', text, answerHeaders);
     }
     if (!methods.has(req.method ?? '')) return sendPlatformError(res, 405, 'proxy', '', answerHeaders);
     const port = found.served.port();
     if (port === undefined) {
-      return sendPlatformError(res, 500, 'proxy', `Can't reach service for: ${name}.`, answerHeaders);
+      return sendPlatformError(res, 500, 'proxy', `Can't reach service for: ${found.served.spec.name}.`, answerHeaders);
     }
     found.calls += 1;
     found.forwarding.port = port;
     return forward(req, res, found.forwarding, { callId, startTime, answerHeaders, url, upstreamTimeoutMs, log });
   }
 
-  function system(req: IncomingMessage, res: ServerResponse, path: string, query: URLSearchParams) {
-    if (req.method !== 'GET') return sendText(res, 405, 'The local gateway reads its functions from the stack file\n');
-    const here = [namespace, '', null].includes(query.get('namespace'));
-    if (path === '/system/info') {
-      const version = { sha: 'local', release: 'local' };
-      const provider = { provider: 'local-gateway', orchestration: 'processes', version };
-      return sendJson(res, 200, { provider, version, arch: process.arch });
+  /** 202 at once, as the queue of OpenFaaS CE takes it; the result goes to X-Callback-Url, or nowhere. */
+  async function enqueue(req: IncomingMessage, res: ServerResponse, fullName: string, rest: string) {
+    if (req.method !== 'POST') return sendText(res, 405, '');
+    if (find(fullName) === undefined) return sendText(res, 404, `error finding function ${fullName}\n`);
+    const callbackUrl = req.headers['x-callback-url'] as string | undefined;
+    if (callbackUrl !== undefined && !URL.canParse(callbackUrl))
+      return sendText(res, 400, 'X-Callback-Url is no URL\n');
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of req) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > queueLimits.bodyBytes) return sendText(res, 413, 'A queued call holds 256 KB at most\n');
+      chunks.push(chunk as Buffer);
     }
-    if (path === '/system/namespaces') return sendJson(res, 200, [namespace]);
-    if (path === '/system/functions') return sendJson(res, 200, here ? functions().map(targetOf).map(describe) : []);
-    const one = here ? findTarget(path.replace('/system/function/', '')) : undefined;
-    return one === undefined ? sendText(res, 404, 'not found\n') : sendJson(res, 200, describe(one));
+    const callId = (req.headers['x-call-id'] as string | undefined) ?? randomUUID();
+    const dropped = /^(x-call-id|x-callback-url)$/i;
+    const headers = endToEnd(req.rawHeaders).filter(
+      ([name]) => !dropped.test(name) && !/^(host|content-length)$/i.test(name),
+    );
+    const taken = queue.add({
+      callId,
+      target: `${fullName}${rest}`,
+      headers,
+      body: Buffer.concat(chunks),
+      callbackUrl,
+    });
+    if (!taken) return sendText(res, 500, 'The queue is full\n');
+    return sendText(res, 202, '', { 'X-Call-Id': callId });
   }
 
   async function route(req: IncomingMessage, res: ServerResponse) {
@@ -148,7 +141,12 @@ export async function startFront(options: FrontOptions): Promise<Front> {
     const call = /^\/function\/([-a-zA-Z_0-9.]+)(\/.*)?$/.exec(path);
     if (call !== null) return callFunction(req, res, call[1]!, `${call[2] ?? '/'}${query}`);
     if (path === '/healthz') return sendText(res, 200, 'OK');
-    if (path.startsWith('/system/')) return system(req, res, path, new URLSearchParams(query));
+    const queued = /^\/async-function\/([-a-zA-Z_0-9.]+)(\/.*)?$/.exec(path);
+    if (queued !== null) return enqueue(req, res, queued[1]!, `${queued[2] ?? ''}${query}`);
+    if (path.startsWith('/system/')) {
+      const all = functions().map((served) => ({ ...served, calls: targetOf(served).calls }));
+      return answerSystem(req, res, { path, query: new URLSearchParams(query), functions: all, journal, startedAt });
+    }
     if (path === '/') {
       const list = functions()
         .map(({ spec }) => `/function/${spec.name}\n`)
@@ -170,10 +168,12 @@ export async function startFront(options: FrontOptions): Promise<Front> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(options.port, '127.0.0.1', resolve);
   });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     close: () =>
       new Promise((resolve) => {
+        queue.close();
         server.close(() => resolve());
         server.closeAllConnections();
       }),

@@ -8,6 +8,7 @@ import { scheduleOf, sendTick, startSchedule } from './cron.ts';
 import { parseDurationMs } from './duration.ts';
 import { type PreparedFunction, prepareFunction } from './environment.ts';
 import { startFront } from './front.ts';
+import { createJournal } from './journal.ts';
 import { type Child, createChild } from './supervisor.ts';
 import { authLines, curlLines, timeoutLines, upstreamLines } from './table.ts';
 import { createSandboxes } from './upstreams.ts';
@@ -33,7 +34,8 @@ const { values } = parseArgs({
   },
 });
 
-const say = (line: string) => process.stdout.write(`${line}\n`);
+const journal = createJournal((line) => process.stdout.write(`${line}\n`));
+const say = journal.write;
 
 function readBundle(name: string): string {
   return existsSync(bundleFile(name)) ? readFileSync(bundleFile(name), 'utf8') : '';
@@ -70,7 +72,7 @@ async function run(): Promise<void> {
     const front = await startFront({
       functions: () => functions.map(({ spec, child }) => ({ spec, port: child.port })),
       port,
-      log: say,
+      journal,
       upstreamTimeoutMs,
     });
     stops.push(front.close);
