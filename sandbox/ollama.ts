@@ -1,5 +1,8 @@
+import { handleAnthropic } from './ollama/anthropic.ts';
+import { installedModels } from './ollama/models.ts';
 import { handleNative, type OllamaWorld } from './ollama/native.ts';
 import { handleOpenAi } from './ollama/openai.ts';
+import { handleResponses } from './ollama/responses.ts';
 import { runSandbox, type Sandbox, type SandboxFlags, startSandbox } from './server.ts';
 
 export interface OllamaSandboxOptions extends SandboxFlags {
@@ -8,14 +11,14 @@ export interface OllamaSandboxOptions extends SandboxFlags {
 }
 
 /**
- * A simulated Ollama with its OpenAI-compatible routes: three models that talk, one that embeds. The same seed, model and
+ * A simulated Ollama with its routes of OpenAI's and Anthropic's dialects: three models that talk, one that embeds. The same seed, model and
  * prompt give the same answer. It needs no credentials.
  */
 export async function startOllamaSandbox(
   options: OllamaSandboxOptions = {},
 ): Promise<Sandbox & { credentials: Record<string, string> }> {
   const { port = 0, seed = 1, chunkDelayMs = 30 } = options;
-  const world: OllamaWorld = { seed, chunkDelayMs, generations: [] };
+  const world: OllamaWorld = { plays: 'ollama', models: installedModels, seed, chunkDelayMs, generations: [] };
   const sandbox = await startSandbox({
     name: 'ollama',
     port,
@@ -23,6 +26,8 @@ export async function startOllamaSandbox(
     async handle(call) {
       if (await handleNative(call, world)) return;
       if (await handleOpenAi(call, world)) return;
+      if (await handleResponses(call, world)) return;
+      if (await handleAnthropic(call, world)) return;
       call.res.writeHead(404, { 'Content-Type': 'text/plain' });
       call.res.end('404 page not found');
     },

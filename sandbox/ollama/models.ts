@@ -25,11 +25,20 @@ export const installedModels: OllamaModel[] = [
 }));
 
 /** `llama2` means `llama2:latest`, as in Ollama itself. */
-export function findModel(name: unknown): OllamaModel | undefined {
+export function findModel(name: unknown, models: OllamaModel[]): OllamaModel | undefined {
   if (typeof name !== 'string' || name === '') return undefined;
-  const full = name.includes(':') ? name : `${name}:latest`;
-  return installedModels.find((model) => model.name === full);
+  return models.find((model) => model.name === name || model.name === `${name}:latest`);
 }
+
+/** What is for rent: a name and nothing that one could download. */
+export const rentedModel = (name: string, embeds = false): OllamaModel => ({
+  name,
+  family: '',
+  parameterSize: '',
+  sizeBytes: 0,
+  modifiedAt: '2026-01-01T00:00:00Z',
+  embeds,
+});
 
 export const digestOf = (text: string) => createHash('sha256').update(text).digest('hex');
 

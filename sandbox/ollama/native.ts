@@ -1,8 +1,12 @@
 import { type SandboxCall, sendJson } from '../server.ts';
-import { countTokens, embed, findModel, installedModels, toTag, writeAnswer } from './models.ts';
+import { countTokens, embed, findModel, type OllamaModel, toTag, writeAnswer } from './models.ts';
 import { sendChunks } from './stream.ts';
+import { chooseToolCall } from './tools.ts';
 
 export interface OllamaWorld {
+  /** Whose server this is: the same routes differ in small things. */
+  plays: 'ollama' | 'openai' | 'anthropic';
+  models: OllamaModel[];
   seed: number;
   chunkDelayMs: number;
   /** What was generated, for the ledger's state. */
@@ -44,7 +48,7 @@ export async function handleNative(call: SandboxCall, world: OllamaWorld): Promi
     return true;
   }
   if (route === 'GET /api/tags' || route === 'HEAD /api/tags') {
-    json(res, 200, { models: installedModels.map(toTag) });
+    json(res, 200, { models: world.models.map(toTag) });
     return true;
   }
   if (!['POST /api/generate', 'POST /api/chat', 'POST /api/embed'].includes(route)) return false;
@@ -57,7 +61,7 @@ async function answerPost(call: SandboxCall, world: OllamaWorld) {
   const body = fieldsOf(call.json);
   if (call.body.trim() === '') return json(res, 400, { error: 'missing request body' });
   if (body === undefined) return json(res, 400, { error: 'invalid character in request body' });
-  const model = findModel(body.model);
+  const model = findModel(body.model, world.models);
   if (model === undefined) return json(res, 404, { error: `model '${body.model ?? ''}' not found` });
   if (call.path === '/api/embed') return sendEmbeddings(call, body);
   if (model.embeds) {
@@ -84,15 +88,19 @@ async function generate({ path, res }: SandboxCall, body: Fields, world: OllamaW
   const model = String(body.model);
   const prompt = chat ? promptOf(body.messages) : textOf(body.prompt);
   const head = () => ({ model, created_at: new Date().toISOString() });
-  const part = (content: string) => (chat ? { message: { role: 'assistant', content } } : { response: content });
+  const part = (content: string, more = {}) =>
+    chat ? { message: { role: 'assistant', content, ...more } } : { response: content };
   // An empty prompt only loads the model.
   if (prompt === '') return json(res, 200, { ...head(), ...part(''), done: true, done_reason: 'load' });
 
   const limit = fieldsOf(body.options)?.num_predict;
   const answer = writeAnswer(world.seed, model, prompt, typeof limit === 'number' ? limit : undefined);
+  const messages = Array.isArray(body.messages) ? body.messages : [];
+  const toolCall = chat ? chooseToolCall(body, prompt, fieldsOf(messages.at(-1))?.role === 'tool') : undefined;
+  const call = { tool_calls: [{ function: { name: toolCall?.name, arguments: toolCall?.arguments } }] };
   const end = {
     done: true,
-    done_reason: answer.reason,
+    done_reason: toolCall ? 'stop' : answer.reason,
     ...(chat ? {} : { context: [1, 2, 3] }),
     total_duration: 41_000_000 * (answer.pieces.length + 1),
     load_duration: 1_200_000,
@@ -105,10 +113,14 @@ async function generate({ path, res }: SandboxCall, body: Fields, world: OllamaW
   world.generations.push(record);
   if (body.stream === false) {
     record.sent = record.chunks;
-    return json(res, 200, { ...head(), ...part(answer.text), ...end });
+    return json(res, 200, { ...head(), ...(toolCall ? part('', call) : part(answer.text)), ...end });
   }
   const lines = [
-    ...answer.pieces.map((piece) => ({ ...head(), ...part(piece), done: false })),
+    ...(toolCall ? [part('', call)] : answer.pieces.map((piece) => part(piece))).map((item) => ({
+      ...head(),
+      ...item,
+      done: false,
+    })),
     { ...head(), ...part(''), ...end },
   ];
   await sendChunks(

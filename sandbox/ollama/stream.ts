@@ -7,10 +7,10 @@ import { setTimeout as wait } from 'node:timers/promises';
  */
 export async function sendChunks(
   res: ServerResponse,
-  options: { contentType: string; delayMs: number; onStop?: (sent: number) => void },
+  options: { contentType: string; delayMs: number; headers?: Record<string, string>; onStop?: (sent: number) => void },
   chunks: string[],
 ): Promise<void> {
-  res.writeHead(200, { 'Content-Type': options.contentType });
+  res.writeHead(200, { ...options.headers, 'Content-Type': options.contentType });
   let sent = 0;
   for (const chunk of chunks) {
     if (sent > 0 && options.delayMs > 0) await wait(options.delayMs);
