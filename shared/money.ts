@@ -13,6 +13,12 @@ const decimal = /^\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*$/;
  * Throws RangeError for anything that is not a finite decimal.
  */
 export function parseUsd(value: number | string): PicoUsd {
+  if (typeof value === 'number') {
+    // Below 2 ** 48 the product is wrong by a sixteenth at most, so that an integer nearby is the right one.
+    const pico = value * 1e12;
+    const nearest = Math.round(pico);
+    if (Math.abs(pico) < 2 ** 48 && Math.abs(pico - nearest) < 0.25) return BigInt(nearest);
+  }
   const match = decimal.exec(String(value));
   const [, sign = '', whole = '', fraction = '', exponent = '0'] = match ?? [];
   if (match === null || whole + fraction === '') throw new RangeError('not a decimal number of US dollars');

@@ -1,6 +1,11 @@
-import { type SandboxCall, sendJson } from '../server.ts';
+import { sendJson } from '../server.ts';
 import { parseCount, type Refusal, sendRefusals } from './answers.ts';
-import { hashKey, type SpendLogRow } from './rows.ts';
+import type { DirectoryKey } from './directory.ts';
+import { compare, hashKey, type SpendLogRow } from './rows.ts';
+import type { View } from './view.ts';
+
+/** What the tables of today say of a key; a deleted one has no name any more. */
+type FindKey = (token: string) => DirectoryKey | undefined;
 
 const createMetrics = () => ({
   spend: 0,
@@ -32,21 +37,23 @@ interface Share {
   api_key_breakdown?: Record<string, Share>;
 }
 
-function addTo(shares: Record<string, Share>, name: string, row: SpendLogRow, isKey = false): Share {
-  const { user_api_key_alias: alias = null, user_api_key_team_id: team = null } = row.metadata;
-  shares[name] ??= {
-    metrics: createMetrics(),
-    metadata: isKey ? { key_alias: alias, team_id: team } : {},
-    ...(isKey ? {} : { api_key_breakdown: {} }),
-  };
+function addTo(shares: Record<string, Share>, name: string, row: SpendLogRow, findKey?: FindKey): Share {
+  if (shares[name] === undefined) {
+    const { key_alias = null, team_id = null } = findKey?.(row.api_key) ?? {};
+    shares[name] = {
+      metrics: createMetrics(),
+      metadata: findKey === undefined ? {} : { key_alias, team_id },
+      ...(findKey === undefined ? { api_key_breakdown: {} } : {}),
+    };
+  }
   add(shares[name].metrics, row);
   return shares[name];
 }
 
-function toDays(rows: SpendLogRow[]) {
+function toDays(rows: SpendLogRow[], findKey: FindKey) {
   const byDay = Map.groupBy(rows, (row) => row.startTime.slice(0, 10));
   return [...byDay]
-    .sort(([left], [right]) => right.localeCompare(left))
+    .sort(([left], [right]) => compare(right, left))
     .map(([date, dayRows]) => {
       const metrics = createMetrics();
       const shares = { models: {}, model_groups: {}, providers: {}, api_keys: {} } as Record<
@@ -55,13 +62,13 @@ function toDays(rows: SpendLogRow[]) {
       >;
       for (const row of dayRows) {
         add(metrics, row);
-        addTo(shares.api_keys!, row.api_key, row, true);
+        addTo(shares.api_keys!, row.api_key, row, findKey);
         for (const [kind, name] of [
           ['models', row.model],
           ['model_groups', row.model_group],
           ['providers', row.custom_llm_provider],
         ] as const) {
-          addTo(addTo(shares[kind]!, name, row).api_key_breakdown!, row.api_key, row, true);
+          addTo(addTo(shares[kind]!, name, row).api_key_breakdown!, row.api_key, row, findKey);
         }
       }
       return { date, metrics, breakdown: { mcp_servers: {}, ...shares, endpoints: {}, entities: {} } };
@@ -72,7 +79,8 @@ function toDays(rows: SpendLogRow[]) {
  * `GET /user/daily/activity` and `/aggregated`: both dates inclusive. In the paged form a row is one day, key, model and
  * provider, and the totals are those of the page alone, as they are in LiteLLM.
  */
-export function answerDailyActivity({ query, res, path }: SandboxCall, rows: SpendLogRow[]) {
+export function answerDailyActivity({ call, daily, scope, directory }: View) {
+  const { query, res, path } = call;
   const refusals: Refusal[] = [];
   const page = parseCount(query, 'page', { fallback: 1 }, refusals);
   const pageSize = parseCount(query, 'page_size', { fallback: 50, max: 1_000 }, refusals);
@@ -80,8 +88,12 @@ export function answerDailyActivity({ query, res, path }: SandboxCall, rows: Spe
   const [start, end] = [query.get('start_date'), query.get('end_date')];
   if (!start || !end) return sendJson(res, 400, { detail: { error: 'Please provide start_date and end_date' } });
 
-  const [key, model, user] = [query.get('api_key'), query.get('model'), query.get('user_id')];
-  const found = rows.filter((row) => {
+  const [key, model] = [query.get('api_key'), query.get('model')];
+  const user = query.get('user_id') ?? scope.userId;
+  if (scope.userId !== null && user !== scope.userId) {
+    return sendJson(res, 403, { detail: { error: 'Only proxy admins can view the spend of other users' } });
+  }
+  const found = daily().filter((row) => {
     const day = row.startTime.slice(0, 10);
     return (
       // Compared as text, as the table's `date` column is.
@@ -94,7 +106,7 @@ export function answerDailyActivity({ query, res, path }: SandboxCall, rows: Spe
   });
   const groups = [
     ...Map.groupBy(
-      found.toSorted((left, right) => right.startTime.localeCompare(left.startTime)),
+      found.toSorted((left, right) => compare(right.startTime, left.startTime)),
       (row) => [row.startTime.slice(0, 10), row.api_key, row.model, row.custom_llm_provider].join(' '),
     ).values(),
   ];
@@ -104,7 +116,7 @@ export function answerDailyActivity({ query, res, path }: SandboxCall, rows: Spe
   const totals = createMetrics();
   for (const row of shown) add(totals, row);
   sendJson(res, 200, {
-    results: toDays(shown),
+    results: toDays(shown, (token) => directory.keys.find((item) => item.token === token)),
     metadata: {
       total_spend: totals.spend,
       total_prompt_tokens: totals.prompt_tokens,

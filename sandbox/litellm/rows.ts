@@ -69,7 +69,7 @@ interface Holder {
   teamAlias: string;
 }
 
-const holders: Holder[] = [
+export const holders: Holder[] = [
   { key: 'sk-alice', alias: 'alice-notebook', user: 'alice', team: 'team-research', teamAlias: 'Research' },
   { key: 'sk-bob', alias: 'bob-cli', user: 'bob', team: 'team-research', teamAlias: 'Research' },
   { key: 'sk-chatbot', alias: 'chatbot', user: 'carol', team: 'team-product', teamAlias: 'Product' },
@@ -77,6 +77,11 @@ const holders: Holder[] = [
 ];
 
 const endUsers = ['acme', 'globex', 'initech', 'umbrella', ''];
+/** By code unit, as a database with the C collation has it; much faster than by language. */
+export function compare(left: string | number, right: string | number): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
 export const dayMs = 86_400_000;
 
 function hex(random: () => number, length: number): string {

@@ -1,4 +1,5 @@
-import type { AxiosResponse } from 'axios';
+import type { Readable } from 'node:stream';
+import type { AxiosError, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { UpstreamError } from '../errors.ts';
 import { parseRetryAfterMs, retry } from '../retry.ts';
 
@@ -42,11 +43,24 @@ export interface HttpAnswer {
   text: string;
 }
 
+export interface HttpStream {
+  status: number;
+  /** Names in lower case. */
+  headers: Record<string, string>;
+  /** Fails with UpstreamError: `network` with the answer's status when it was cut, `timeout` when nothing came for a while. */
+  body: AsyncIterable<Uint8Array>;
+}
+
 export interface HttpClient {
   /** Resolves with an accepted answer; throws UpstreamError for everything else. */
   request(request: HttpRequest): Promise<HttpAnswer>;
   /** The same, and the body parsed; UpstreamError `invalid_response` when it is not JSON (a proxy's HTML page, say). */
   requestJson(request: HttpRequest): Promise<{ status: number; headers: Record<string, string>; body: unknown }>;
+}
+
+export interface StreamingHttpClient extends HttpClient {
+  /** The body as it comes, of any size. `timeoutMs` holds for the head, and then for each pause between two chunks. */
+  stream(request: HttpRequest): Promise<HttpStream>;
 }
 
 const retriedStatuses = new Set([429, 502, 503, 504]);
@@ -60,12 +74,13 @@ function toHeaders(response: AxiosResponse): Record<string, string> {
 
 /** AxiosError carries the request with its Authorization header: only its code and message leave this file. */
 function toUpstreamError(service: string, error: unknown, deadline: AbortSignal, caller: AbortSignal | undefined) {
-  const { code = '', message = 'unknown failure' } = error as { code?: string; message?: string };
+  const { code = '', message = 'unknown failure', response } = error as Partial<AxiosError>;
   if (deadline.aborted) return new UpstreamError(service, 'timeout', 'the deadline passed');
   if (caller?.aborted) return new UpstreamError(service, 'aborted', 'the caller is gone');
   // axios has one code for an answer that is too large and for one that was cut: only the message tells them apart.
   if (/maxContentLength/.test(message)) return new UpstreamError(service, 'invalid_response', message);
-  return new UpstreamError(service, 'network', `${code} ${message}`.trim());
+  // A status without an answer: it was cut after its head.
+  return new UpstreamError(service, 'network', `${code} ${message}`.trim(), { status: response?.status });
 }
 
 function isRetryable(error: unknown): boolean {
@@ -78,7 +93,7 @@ function isRetryable(error: unknown): boolean {
  * Calls to one upstream: a deadline for each attempt, the caller's signal, and retries of idempotent calls with jitter
  * and `Retry-After`. Redirects are refused, since they would carry the credential to an address nobody configured.
  */
-export function createHttpClient(options: HttpClientOptions): HttpClient {
+export function createHttpClient(options: HttpClientOptions): StreamingHttpClient {
   const { service, baseUrl, timeoutMs, advice = {}, attempts = 3, maxResponseBytes = 64 * 1024 * 1024 } = options;
   // Loaded with the first call: axios costs more start-up time than everything else in a small function.
   let loading: ReturnType<typeof load> | undefined;
@@ -104,41 +119,91 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     });
   }
 
-  async function attempt(request: HttpRequest): Promise<HttpAnswer> {
+  async function send(
+    request: HttpRequest,
+    signal: AbortSignal,
+    more: Pick<AxiosRequestConfig, 'responseType' | 'maxContentLength'> = {},
+  ): Promise<AxiosResponse> {
     loading ??= load();
     const axios = await loading;
-    const { method = 'GET', path, query = {}, json, headers = {}, signal, accept = isSuccess } = request;
+    const { method = 'GET', path, query = {}, json, headers = {} } = request;
+    return axios.request({
+      method,
+      url: baseUrl + path,
+      params: query,
+      headers: {
+        Accept: 'application/json',
+        ...options.headers?.(),
+        ...(json === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...headers,
+      },
+      ...(json === undefined ? {} : { data: JSON.stringify(json) }),
+      signal,
+      ...more,
+    });
+  }
+
+  const join = (...signals: (AbortSignal | undefined)[]) =>
+    AbortSignal.any(signals.filter((item) => item !== undefined));
+
+  function toRefusal(status: number, headers: Record<string, string>, body: string) {
+    return new UpstreamError(service, 'status', shown(body), {
+      status,
+      retryAfterMs: parseRetryAfterMs(headers['retry-after']),
+      advice: advice[status],
+    });
+  }
+
+  async function attempt(request: HttpRequest): Promise<HttpAnswer> {
+    const { signal, accept = isSuccess } = request;
     const deadline = AbortSignal.timeout(request.timeoutMs ?? timeoutMs);
     let response: AxiosResponse<string>;
     try {
-      response = await axios.request({
-        method,
-        url: baseUrl + path,
-        params: query,
-        headers: {
-          Accept: 'application/json',
-          ...options.headers?.(),
-          ...(json === undefined ? {} : { 'Content-Type': 'application/json' }),
-          ...headers,
-        },
-        ...(json === undefined ? {} : { data: JSON.stringify(json) }),
-        signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
-      });
+      response = await send(request, join(deadline, signal));
     } catch (error) {
       throw toUpstreamError(service, error, deadline, signal);
     }
     const answer = { status: response.status, headers: toHeaders(response), text: response.data ?? '' };
     if (accept(answer.status)) return answer;
-    throw new UpstreamError(service, 'status', shown(answer.text), {
-      status: answer.status,
-      retryAfterMs: parseRetryAfterMs(answer.headers['retry-after']),
-      advice: advice[answer.status],
-    });
+    throw toRefusal(answer.status, answer.headers, answer.text);
   }
 
-  async function request(wanted: HttpRequest): Promise<HttpAnswer> {
+  async function open(request: HttpRequest): Promise<HttpStream> {
+    const { signal, accept = isSuccess } = request;
+    const patience = createPatience(request.timeoutMs ?? timeoutMs);
+    let response: AxiosResponse<Readable>;
+    try {
+      response = await send(request, join(patience.signal, signal), { responseType: 'stream', maxContentLength: -1 });
+    } catch (error) {
+      patience.end();
+      throw toUpstreamError(service, error, patience.signal, signal);
+    }
+    const [status, headers] = [response.status, toHeaders(response)];
+    async function* read() {
+      try {
+        for await (const chunk of response.data) {
+          patience.renew();
+          yield chunk as Uint8Array;
+        }
+      } catch (error) {
+        throw toUpstreamError(service, Object.assign(error as Error, { response }), patience.signal, signal);
+      } finally {
+        patience.end();
+        response.data.destroy();
+      }
+    }
+    if (accept(status)) return { status, headers, body: read() };
+    const text: Uint8Array[] = [];
+    for await (const chunk of read()) {
+      text.push(chunk);
+      if (text.length >= 4) break;
+    }
+    throw toRefusal(status, headers, Buffer.concat(text).toString('utf8'));
+  }
+
+  function retried<T>(wanted: HttpRequest, operation: () => Promise<T>): Promise<T> {
     const { method = 'GET', idempotent = method !== 'POST' && method !== 'PATCH' } = wanted;
-    return retry(() => attempt(wanted), {
+    return retry(operation, {
       attempts: idempotent ? attempts : 1,
       signal: wanted.signal,
       shouldRetry: isRetryable,
@@ -147,8 +212,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     });
   }
 
+  const request = (wanted: HttpRequest) => retried(wanted, () => attempt(wanted));
+
   return {
     request,
+    stream: (wanted) => retried(wanted, () => open(wanted)),
     async requestJson(wanted) {
       const { status, headers, text } = await request(wanted);
       try {
@@ -161,3 +229,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
 }
 
 const isSuccess = (status: number) => status >= 200 && status < 300;
+
+/** Aborts its signal after `ms` without a renewal. */
+function createPatience(ms: number) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), ms);
+  return { signal: controller.signal, renew: () => timer.refresh(), end: () => clearTimeout(timer) };
+}

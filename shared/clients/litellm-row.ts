@@ -1,4 +1,3 @@
-import * as z from 'zod';
 import { type PicoUsd, parseUsd } from '../money.ts';
 
 /** One logged request. Empty strings of LiteLLM ("no team") are null here. */
@@ -11,6 +10,8 @@ export interface SpendRow {
   /** The sha256 of the key, or a name such as `litellm_proxy_master_key`. */
   apiKeyHash: string | null;
   keyAlias: string | null;
+  teamAlias: string | null;
+  userEmail: string | null;
   spend: PicoUsd;
   totalTokens: number;
   promptTokens: number;
@@ -33,95 +34,97 @@ export interface SpendRow {
   metadata: Record<string, unknown>;
 }
 
-const toName = z
-  .string()
-  .nullish()
-  .transform((text) => text || null);
+/** What is wrong with an answer's value: "spend is not an amount". */
+export class RowError extends Error {}
 
-const count = z
-  .number()
-  .nullish()
-  .transform((value) => value ?? 0);
+type Columns = Record<string, unknown>;
 
-export const usd = z.union([z.number(), z.string()]).transform((value, context) => {
+const toName = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+
+function toCount(row: Columns, name: string): number {
+  const value = row[name] ?? 0;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new RowError(`${name} is not a number`);
+}
+
+/** A number or a numeric text; nothing is 0. */
+export function toAmount(value: unknown, name = 'spend'): PicoUsd {
+  if (value === null || value === undefined) return 0n;
   try {
-    return parseUsd(value);
+    return parseUsd(value as number | string);
   } catch {
-    context.addIssue('is not an amount');
-    return z.NEVER;
+    throw new RowError(`${name} is not an amount`);
   }
-});
+}
+
+const hasOffset = /(Z|[+-]\d{2}:?\d{2})$/i;
 
 /** With or without a fraction and an offset; without an offset it is UTC. */
-const moment = z.string().transform((text, context) => {
-  const iso = text.trim().replace(' ', 'T');
-  const date = new Date(/(Z|[+-]\d{2}:?\d{2})$/i.test(iso) ? iso : `${iso}Z`);
-  if (!Number.isNaN(date.getTime())) return date;
-  context.addIssue('is not a time');
-  return z.NEVER;
-});
+function toMoment(row: Columns, name: string): Date {
+  const value = row[name];
+  if (typeof value === 'string') {
+    const iso = value.trim().replace(' ', 'T');
+    const date = new Date(hasOffset.test(iso) ? iso : `${iso}Z`);
+    if (!Number.isNaN(date.getTime())) return date;
+  }
+  throw new RowError(`${name} is not a time`);
+}
 
 /** JSON columns came as text for some versions. */
-const jsonColumn = z.unknown().transform((value) => {
+function toJson(value: unknown): unknown {
   if (typeof value !== 'string') return value;
   try {
     return JSON.parse(value) as unknown;
   } catch {
     return undefined;
   }
-});
+}
 
-export const spendRow = z
-  .object({
-    request_id: z.string().min(1),
-    litellm_call_id: toName,
-    call_type: z.string().nullish(),
-    api_key: toName,
-    spend: usd.nullish(),
-    total_tokens: count,
-    prompt_tokens: count,
-    completion_tokens: count,
-    startTime: moment,
-    endTime: moment,
-    model: z.string().nullish(),
-    model_group: toName,
-    custom_llm_provider: toName,
-    user: toName,
-    team_id: toName,
-    organization_id: toName,
-    end_user: toName,
-    status: z.string().nullish(),
-    cache_hit: z.union([z.string(), z.boolean()]).nullish(),
-    request_tags: jsonColumn.optional(),
-    metadata: jsonColumn.optional(),
-  })
-  .transform((row): SpendRow => {
-    const metadata = (typeof row.metadata === 'object' && !Array.isArray(row.metadata) && row.metadata) || {};
-    const { user_api_key_alias: alias, litellm_call_id: callId } = metadata as Record<string, unknown>;
-    return {
-      requestId: row.request_id,
-      litellmCallId: row.litellm_call_id ?? (typeof callId === 'string' && callId !== '' ? callId : null),
-      callType: row.call_type ?? '',
-      apiKeyHash: row.api_key,
-      keyAlias: typeof alias === 'string' && alias !== '' ? alias : null,
-      spend: row.spend ?? 0n,
-      totalTokens: row.total_tokens,
-      promptTokens: row.prompt_tokens,
-      completionTokens: row.completion_tokens,
-      startTime: row.startTime,
-      endTime: row.endTime,
-      model: row.model ?? '',
-      modelGroup: row.model_group,
-      provider: row.custom_llm_provider,
-      user: row.user,
-      teamId: row.team_id,
-      organizationId: row.organization_id,
-      endUser: row.end_user,
-      status: row.status === 'failure' ? 'failure' : 'success',
-      isCacheHit: String(row.cache_hit).toLowerCase() === 'true',
-      tags: Array.isArray(row.request_tags)
-        ? row.request_tags.filter((tag): tag is string => typeof tag === 'string')
-        : [],
-      metadata: metadata as Record<string, unknown>,
-    };
-  });
+const isColumns = (value: unknown): value is Columns =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A raw row, as opposed to a day of the summary, which the same route may give. */
+export const isRawRow = (value: unknown): boolean => isColumns(value) && 'request_id' in value;
+
+/**
+ * One row of any version; columns past the oldest are optional. Written by hand, as a million of them have to be read.
+ * `utcOffsetMinutes` is what an old proxy's clock was ahead. Throws RowError.
+ */
+export function parseSpendRow(value: unknown, utcOffsetMinutes = 0): SpendRow {
+  if (!isColumns(value)) throw new RowError('the row is no object');
+  const requestId = toName(value.request_id);
+  if (requestId === null) throw new RowError('request_id is missing');
+  const parsed = toJson(value.metadata);
+  const metadata = isColumns(parsed) ? parsed : {};
+  const tags = toJson(value.request_tags);
+  const [startTime, endTime] = [toMoment(value, 'startTime'), toMoment(value, 'endTime')];
+  if (utcOffsetMinutes !== 0) {
+    for (const time of [startTime, endTime]) time.setTime(time.getTime() - utcOffsetMinutes * 60_000);
+  }
+  return {
+    requestId,
+    litellmCallId: toName(value.litellm_call_id) ?? toName(metadata.litellm_call_id),
+    callType: toName(value.call_type) ?? '',
+    apiKeyHash: toName(value.api_key),
+    keyAlias: toName(metadata.user_api_key_alias),
+    teamAlias: toName(metadata.user_api_key_team_alias),
+    userEmail: toName(metadata.user_api_key_user_email),
+    spend: toAmount(value.spend),
+    totalTokens: toCount(value, 'total_tokens'),
+    promptTokens: toCount(value, 'prompt_tokens'),
+    completionTokens: toCount(value, 'completion_tokens'),
+    startTime,
+    endTime,
+    model: toName(value.model) ?? '',
+    modelGroup: toName(value.model_group),
+    provider: toName(value.custom_llm_provider),
+    user: toName(value.user),
+    teamId: toName(value.team_id),
+    organizationId: toName(value.organization_id),
+    endUser: toName(value.end_user),
+    status: value.status === 'failure' ? 'failure' : 'success',
+    isCacheHit: value.cache_hit === true || /^true$/i.test(String(value.cache_hit)),
+    tags: Array.isArray(tags) ? tags.filter((tag): tag is string => typeof tag === 'string') : [],
+    metadata,
+  };
+}

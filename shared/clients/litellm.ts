@@ -1,26 +1,52 @@
-import * as z from 'zod';
-import { UpstreamError } from '../errors.ts';
-import type { PicoUsd } from '../money.ts';
 import { createHttpClient } from './http.ts';
-import { type SpendRow, spendRow, usd } from './litellm-row.ts';
+import { service, statusAdvice, toAdvised } from './litellm-advice.ts';
+import { type ActivityPage, parseActivity, parseSummary, type SpendDay } from './litellm-days.ts';
+import {
+  createDirectoryReader,
+  type KeyEntry,
+  type Scope,
+  type TeamEntry,
+  type UserEntry,
+} from './litellm-directory.ts';
+import type { SpendRow } from './litellm-row.ts';
+import { createRowReader, type RowWindow } from './litellm-rows.ts';
 
+export type { ActivityDay, ActivityPage, Metrics, SpendDay } from './litellm-days.ts';
+export type { KeyEntry, Scope, TeamEntry, UserEntry } from './litellm-directory.ts';
 export type { SpendRow } from './litellm-row.ts';
+export type { RowWindow } from './litellm-rows.ts';
 
-/** What one UTC day cost. */
-export interface SpendDay {
-  /** YYYY-MM-DD */
-  day: string;
-  spend: PicoUsd;
+export interface DayWindow {
+  /** `YYYY-MM-DD` of the proxy's clock, which is UTC since 1.60; `end` is exclusive. */
+  start: string;
+  end: string;
+  signal?: AbortSignal | undefined;
 }
 
 export interface LitellmClient {
-  /** Days of [start, end), both `YYYY-MM-DD` in UTC. Days without requests may be absent or 0. */
-  spendByDay(window: { start: string; end: string; signal?: AbortSignal }): Promise<SpendDay[]>;
   /**
-   * Rows that started in [from, to), oldest first, each once. Needs LiteLLM 1.59 or later. Rows are logged some seconds
-   * after their request ends: let `to` lie in the past.
+   * The summary of `/spend/logs`, which every version has. Days without requests may be absent or 0. One filter at most:
+   * old versions apply one alone, and take a key as its sha256.
    */
-  spendRows(window: { from: Date; to: Date; signal?: AbortSignal }): AsyncIterable<SpendRow>;
+  spendByDay(window: DayWindow & { userId?: string; keyHash?: string }): Promise<SpendDay[]>;
+  /** Every day of the daily tables in one answer; 404 before 1.81 or so. */
+  aggregatedActivity(window: DayWindow): Promise<ActivityPage>;
+  /** A page of the daily tables, newest day first; a day may go on on the next page. 404 before 1.65. */
+  activityPage(window: DayWindow & { page: number; pageSize?: number }): Promise<ActivityPage>;
+  /**
+   * Rows that started in [from, to), oldest first, each once: by `/spend/logs/v2`, else `/ui`, else raw `/spend/logs`.
+   * Needs LiteLLM 1.59 or later; a status 404 says that it is older. Rows are logged some seconds after their request
+   * ends: let `to` lie in the past.
+   */
+  spendRows(window: RowWindow): AsyncIterable<SpendRow>;
+  /** The same, in lists of as many as came together. */
+  rowBatches(window: RowWindow): AsyncIterable<SpendRow[]>;
+  /** Every row there is, newest first, in one answer: a risk for the memory of an old proxy; cut at 10,000 by a new one. */
+  allRowBatches(options?: { signal?: AbortSignal | undefined }): AsyncIterable<SpendRow[]>;
+  keys(signal?: AbortSignal): Promise<KeyEntry[]>;
+  users(signal?: AbortSignal): Promise<UserEntry[]>;
+  teams(signal?: AbortSignal): Promise<TeamEntry[]>;
+  ownScope(signal?: AbortSignal): Promise<Scope>;
 }
 
 export interface LitellmClientOptions {
@@ -31,59 +57,16 @@ export interface LitellmClientOptions {
   timeoutMs: number;
   /** Attempts of each call, the first included; 3 by default. */
   attempts?: number;
+  /** What a proxy before 1.60 stores is its host's time: this much ahead of UTC. Rows come in true UTC. */
+  utcOffsetMinutes?: number;
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
-const service = 'LiteLLM';
-const keyAdvice = 'check LITELLM_API_KEY: it must be the master key or a proxy_admin_viewer key';
-const addressAdvice = 'check that LITELLM_API_BASE_URL is the root of the LiteLLM proxy and that the proxy runs';
-const statusAdvice: Record<number, string> = {
-  400: 'check LITELLM_API_KEY: a key over its budget is refused too',
-  401: keyAdvice,
-  403: keyAdvice,
-  404: addressAdvice,
-  429: 'it limits how often this key may call: try again later',
-  500: "look into LiteLLM's log: the spend routes need its database, and days as YYYY-MM-DD",
-  502: addressAdvice,
-  503: addressAdvice,
-  504: 'the proxy in front of LiteLLM gave up waiting',
-};
-
-/** Says what to fix, where the status alone could not. */
-function toAdvised(error: unknown, timeoutMs: number): unknown {
-  if (!(error instanceof UpstreamError)) return error;
-  const { failure, detail, status, retryAfterMs } = error;
-  const advise = (advice: string) => new UpstreamError(service, failure, detail, { status, retryAfterMs, advice });
-  // Without its database LiteLLM answers 401, and the key is not to blame.
-  if (/Prisma Client is not initialized|No db connected/i.test(detail))
-    return advise('connect LiteLLM to its database');
-  if (error.advice !== undefined) return error;
-  if (failure === 'timeout') return advise(`it had ${timeoutMs} ms: raise LITELLM_TIMEOUT_MS, or see why it is slow`);
-  return failure === 'network' || failure === 'invalid_response' ? advise(addressAdvice) : error;
-}
-
-const daySummary = z.object({ startTime: z.string(), spend: usd.nullish() });
-const summaries = z.array(z.unknown());
-const page = z.object({ data: z.array(z.unknown()), total: z.number().nullish() });
-
-const secondMs = 1_000;
-const toSeconds = (ms: number) => new Date(ms).toISOString().slice(0, 19).replace('T', ' ');
-const isStatus = (error: unknown, status: number) => error instanceof UpstreamError && error.status === status;
-
-function toIncomplete(detail: string, advice: string) {
-  return new UpstreamError(service, 'invalid_response', detail, { advice });
-}
-
-function parseAnswer<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw toIncomplete(`${what}: ${issue?.path.join('.')} ${issue?.message}`, addressAdvice);
-}
+const lastDayOf = (end: string) => new Date(Date.parse(`${end}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
 
 /** Reads what the proxy logged as spent. Fails with UpstreamError whose advice says what to fix. */
 export function createLitellmClient(options: LitellmClientOptions): LitellmClient {
-  const { baseUrl, apiKey, timeoutMs, attempts, sleep } = options;
+  const { baseUrl, apiKey, timeoutMs, attempts, utcOffsetMinutes = 0, sleep } = options;
   const http = createHttpClient({
     service,
     baseUrl,
@@ -94,7 +77,7 @@ export function createLitellmClient(options: LitellmClientOptions): LitellmClien
     ...(sleep === undefined ? {} : { sleep }),
   });
 
-  async function read(path: string, query: Record<string, string | number>, signal: AbortSignal | undefined) {
+  async function read(path: string, query: Record<string, string | number>, signal?: AbortSignal) {
     try {
       return (await http.requestJson({ path, query, signal })).body;
     } catch (error) {
@@ -102,93 +85,24 @@ export function createLitellmClient(options: LitellmClientOptions): LitellmClien
     }
   }
 
-  // What the proxy has been found to know: v2 came with 1.80.8, pages of 1000 in July 2026.
-  let route = '/spend/logs/v2';
-  let pageSize = 1_000;
-
-  async function readPage(window: { fromMs: number; toMs: number }, number: number, signal: AbortSignal | undefined) {
-    const query = {
-      start_date: toSeconds(window.fromMs),
-      end_date: toSeconds(window.toMs),
-      page: number,
-      page_size: pageSize,
-      sort_by: 'startTime',
-      sort_order: 'asc',
-    };
-    return parseAnswer(page, await read(route, query, signal), 'a page of spend logs');
-  }
-
-  async function readKnownPage(window: { fromMs: number; toMs: number }, number: number, signal?: AbortSignal) {
-    for (;;) {
-      try {
-        return await readPage(window, number, signal);
-      } catch (error) {
-        if (isStatus(error, 404) && route.endsWith('/v2')) route = '/spend/logs/ui';
-        else if (isStatus(error, 404)) {
-          const advice = 'rows by date need LiteLLM 1.59 or later; else check LITELLM_API_BASE_URL';
-          throw new UpstreamError(service, 'status', (error as UpstreamError).detail, { status: 404, advice });
-        } else if (isStatus(error, 422) && pageSize > 100) pageSize = 100;
-        else throw error;
-      }
-    }
-  }
-
-  /**
-   * Rows of whole seconds [fromMs, toMs]. LiteLLM pages by OFFSET in an order without a tie-breaker, so rows can slip
-   * between pages: a window with more rows than a page is halved instead, down to one second, which is paged.
-   */
-  async function* readWindow(fromMs: number, toMs: number, signal?: AbortSignal): AsyncGenerator<SpendRow[]> {
-    const window = { fromMs, toMs };
-    const first = await readKnownPage(window, 1, signal);
-    const isWhole = first.data.length < pageSize && (first.total ?? 0) <= first.data.length;
-    if (!isWhole && toMs - fromMs > secondMs) {
-      const middleMs = fromMs + Math.floor((toMs - fromMs) / 2 / secondMs) * secondMs;
-      yield* readWindow(fromMs, middleMs, signal);
-      yield* readWindow(middleMs, toMs, signal);
-      return;
-    }
-    const found = [...first.data];
-    let latest = first.data;
-    for (let number = 2; latest.length === pageSize; number++) {
-      latest = (await readKnownPage(window, number, signal)).data;
-      found.push(...latest);
-    }
-    const rows = found.map((row) => parseAnswer(spendRow, row, 'a row of spend logs'));
-    // Both ends are inclusive upstream, and the next window begins with this one's end.
-    const inside = rows.filter(({ startTime }) => startTime.getTime() >= fromMs && startTime.getTime() < toMs);
-    yield inside.sort((left, right) => left.startTime.getTime() - right.startTime.getTime());
-  }
-
   return {
-    async spendByDay({ start, end, signal }) {
-      const body = await read('/spend/logs', { start_date: start, end_date: end, summarize: 'true' }, signal);
-      const items = parseAnswer(summaries, body, '/spend/logs').filter((item) => item !== null);
-      if (items.some((item) => typeof item === 'object' && item !== null && 'request_id' in item)) {
-        const advice = 'it gave single requests where a summary by day was asked: update LiteLLM';
-        throw toIncomplete('/spend/logs gave raw rows, which stop at 10,000 and are no total', advice);
-      }
-      return (
-        items
-          .map((item) => parseAnswer(daySummary, item, 'a day of /spend/logs'))
-          .map(({ startTime, spend }) => ({ day: startTime.slice(0, 10), spend: spend ?? 0n }))
-          // The end day is left out or whole by version, and holds midnight's rows: dropped, windows join without overlap.
-          .filter(({ day }) => day >= start && day < end)
-      );
+    async spendByDay({ start, end, userId, keyHash, signal }) {
+      const filter = {
+        ...(keyHash === undefined ? {} : { api_key: keyHash }),
+        ...(userId === undefined ? {} : { user_id: userId }),
+      };
+      const query = { start_date: start, end_date: end, summarize: 'true', ...filter };
+      return parseSummary(await read('/spend/logs', query, signal), { start, end });
     },
-
-    async *spendRows({ from, to, signal }) {
-      const fromMs = Math.floor(from.getTime() / secondMs) * secondMs;
-      const toMs = Math.ceil(to.getTime() / secondMs) * secondMs;
-      if (fromMs >= toMs) return;
-      for await (const rows of readWindow(fromMs, toMs, signal)) {
-        // Windows do not overlap, so a row can only repeat within one that had to be paged.
-        const seen = new Set<string>();
-        for (const row of rows) {
-          if (seen.has(row.requestId) || row.startTime < from || row.startTime >= to) continue;
-          seen.add(row.requestId);
-          yield row;
-        }
-      }
+    async aggregatedActivity({ start, end, signal }) {
+      const query = { start_date: start, end_date: lastDayOf(end) };
+      return parseActivity(await read('/user/daily/activity/aggregated', query, signal));
     },
+    async activityPage({ start, end, page, pageSize = 1_000, signal }) {
+      const query = { start_date: start, end_date: lastDayOf(end), page, page_size: pageSize };
+      return parseActivity(await read('/user/daily/activity', query, signal));
+    },
+    ...createRowReader({ read, stream: http.stream, timeoutMs, utcOffsetMinutes }),
+    ...createDirectoryReader(read),
   };
 }

@@ -33,8 +33,14 @@ describe('an answer of /spend/logs', () => {
       { startTime: '2026-10-31', spend: 9 },
     ]);
     expect(await client.spendByDay(window)).toEqual([
-      { day: '2026-11-01', spend: 150_000n },
-      { day: '2026-11-02', spend: 0n },
+      {
+        day: '2026-11-01',
+        spend: 150_000n,
+        users: new Map(),
+        models: new Map(),
+        keys: new Map([['ab12', 10n ** 12n]]),
+      },
+      { day: '2026-11-02', spend: 0n, users: new Map(), models: new Map(), keys: new Map() },
     ]);
   });
 
@@ -54,13 +60,13 @@ describe('a refusal', () => {
     await expect(client.spendByDay(window)).rejects.toMatchObject({ advice: 'connect LiteLLM to its database' });
   });
 
-  it('of both row routes says which version has them', async () => {
+  it('of every route blames the address', async () => {
     const client = await connect(404, { detail: 'Not Found' });
     const rows = client.spendRows({ from: new Date('2026-11-01T00:00:00Z'), to: new Date('2026-11-02T00:00:00Z') });
     await expect(rows[Symbol.asyncIterator]().next()).rejects.toMatchObject({
       status: 404,
-      advice: expect.stringContaining('1.59'),
+      advice: expect.stringContaining('LITELLM_API_BASE_URL'),
     });
-    expect(sandbox?.ledger.map(({ path }) => path)).toEqual(['/spend/logs/v2', '/spend/logs/ui']);
+    expect(sandbox?.ledger.map(({ path }) => path)).toEqual(['/spend/logs/v2', '/spend/logs/ui', '/spend/logs']);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { spendRow } from '#shared/clients/litellm-row.ts';
+import { parseSpendRow, RowError } from '#shared/clients/litellm-row.ts';
 
 /** The columns that every version has had. */
 const oldest = {
@@ -17,12 +17,14 @@ const oldest = {
 
 describe('a row of spend logs', () => {
   it('needs only the columns of old versions', () => {
-    expect(spendRow.parse(oldest)).toEqual({
+    expect(parseSpendRow(oldest)).toEqual({
       requestId: 'chatcmpl-1',
       litellmCallId: null,
       callType: 'acompletion',
       apiKeyHash: 'ab12',
       keyAlias: null,
+      teamAlias: null,
+      userEmail: null,
       spend: 1_330_000_000n,
       totalTokens: 100,
       promptTokens: 17,
@@ -50,21 +52,21 @@ describe('a row of spend logs', () => {
     '2026-08-06 14:30:00',
     '2026-08-06T16:30:00+02:00',
   ])('takes the time %s, which is UTC without an offset', (startTime) => {
-    expect(spendRow.parse({ ...oldest, startTime }).startTime).toEqual(new Date('2026-08-06T14:30:00Z'));
+    expect(parseSpendRow({ ...oldest, startTime }).startTime).toEqual(new Date('2026-08-06T14:30:00Z'));
   });
 
   it('takes tags and metadata as JSON or as JSON text', () => {
     const metadata = { user_api_key_alias: 'chatbot', litellm_call_id: 'call-1' };
     const asText = { request_tags: '["prod"]', metadata: JSON.stringify(metadata) };
     for (const columns of [{ request_tags: ['prod'], metadata }, asText]) {
-      expect(spendRow.parse({ ...oldest, ...columns })).toMatchObject({
+      expect(parseSpendRow({ ...oldest, ...columns })).toMatchObject({
         tags: ['prod'],
         keyAlias: 'chatbot',
         litellmCallId: 'call-1',
         metadata,
       });
     }
-    expect(spendRow.parse({ ...oldest, request_tags: 'broken', metadata: null })).toMatchObject({
+    expect(parseSpendRow({ ...oldest, request_tags: 'broken', metadata: null })).toMatchObject({
       tags: [],
       metadata: {},
     });
@@ -78,11 +80,11 @@ describe('a row of spend logs', () => {
     [null, false],
     [true, true],
   ])('reads the cache_hit %j as %j', (cacheHit, expected) => {
-    expect(spendRow.parse({ ...oldest, cache_hit: cacheHit }).isCacheHit).toBe(expected);
+    expect(parseSpendRow({ ...oldest, cache_hit: cacheHit }).isCacheHit).toBe(expected);
   });
 
   it('takes an empty name for none, an amount as text, and counts that are null', () => {
-    const row = spendRow.parse({
+    const row = parseSpendRow({
       ...oldest,
       team_id: '',
       end_user: '',
@@ -96,7 +98,7 @@ describe('a row of spend logs', () => {
   it.each([{ request_id: '' }, { request_id: undefined }, { startTime: 'yesterday' }, { spend: 'much' }])(
     'refuses %j, which could not be billed',
     (columns) => {
-      expect(spendRow.safeParse({ ...oldest, ...columns }).success).toBe(false);
+      expect(() => parseSpendRow({ ...oldest, ...columns })).toThrow(RowError);
     },
   );
 });

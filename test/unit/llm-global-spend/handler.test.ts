@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { SpendDay } from '#shared/clients/litellm.ts';
 import { UpstreamError } from '#shared/errors.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { parseUsd } from '#shared/money.ts';
 import { createLlmGlobalSpend } from '../../../functions/llm-global-spend/handler.ts';
 import create from '../../../functions/llm-global-spend/index.ts';
 import { createReports } from '../../../functions/llm-global-spend/report/reports.ts';
+import type { DaySpend } from '../../../functions/llm-global-spend/totals.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
 
-type ReadDays = (window: { start: string; end: string }) => Promise<SpendDay[]>;
+type ReadDays = (window: { start: string; end: string }) => Promise<DaySpend[]>;
 
 /** A client over these days that keeps to its promise: half-open windows. */
 function over(days: Record<string, string>): ReadDays {
