@@ -14,5 +14,7 @@ export const settings = z.object({
   PORTAINER_INSECURE: flag(false),
   PORTAINER_TIMEOUT_MS: integer({ fallback: 10_000, min: 100, max: 120_000 }),
   START_TIMEOUT_MS: integer({ fallback: 45_000, min: 100, max: 3_600_000 }),
+  /** Visitors have no key: what they may wake is labelled or mapped. */
+  SPOT_START_PUBLIC_WAKE: flag(false),
   DEADLINE_MS: integer({ fallback: 55_000, min: 100, max: 3_600_000 }),
 });

@@ -12,6 +12,8 @@ import { createDiscovery } from './discover.ts';
 import { createRouter, createStartRoute } from './handler.ts';
 import { createSpotService } from './spot.ts';
 import { createStarter } from './start.ts';
+import { admitVisitors } from './wake/admit.ts';
+import { createWakeRoutes } from './wake/routes.ts';
 
 export type Settings = z.infer<typeof settings>;
 
@@ -58,10 +60,13 @@ export function createFunction(
     sleep: time.sleep ?? realSleep,
     ...(time.now === undefined ? {} : { now: time.now }),
   });
-  const authenticate = createAuthenticate(config, 'spot-start-service');
+  const authenticate = admitVisitors(createAuthenticate(config, 'spot-start-service'), config.SPOT_START_PUBLIC_WAKE);
   const service = createSpotService({ discovery, start });
   const now = time.now ?? Date.now;
   const scope = ({ log, signal }: CallContext) => ({ log, signal, endsAtMs: now() + config.DEADLINE_MS });
-  const routes = [{ method: 'POST', path: '/', run: createStartRoute({ service, scope }) }];
+  const routes = [
+    { method: 'POST', path: '/', run: createStartRoute({ service, scope }) },
+    ...createWakeRoutes({ service, scope, now }),
+  ];
   return defineFunction({ authenticate, errorBody }, createRouter(routes));
 }

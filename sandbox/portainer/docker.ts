@@ -43,7 +43,7 @@ const summary = (world: World, endpoint: Endpoint, container: Container) => ({
   Status: statusText(world, container),
   Created: Math.floor(container.createdAt / 1000),
   Labels: container.labels,
-  HostConfig: { NetworkMode: `${container.project}_default` },
+  HostConfig: { NetworkMode: container.networkMode ?? `${container.project}_default` },
   NetworkSettings: { Networks: {} },
   Mounts: [],
   Ports: Object.entries(container.ports).map(([inside, outside]) => ({

@@ -76,6 +76,8 @@ export interface Container {
   /** Docker refuses to start it, with this message. */
   startError?: string;
   isPortainer?: boolean;
+  /** `container:<id>` where it uses another one's network; its project's without it. */
+  networkMode?: string;
 }
 
 /** In milliseconds, as the compose file or Docker's defaults have it. */
