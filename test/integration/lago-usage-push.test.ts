@@ -188,7 +188,7 @@ test('keeps everything and stops when Lago does not know the key', async () => {
 
 test('sets the mark no further when LiteLLM fails half way, and goes on there', async () => {
   const run = makeRun();
-  litellm.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { kind: 'status', status: 500, times: 1 });
+  litellm.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { kind: 'unauthorized', times: 1 });
   await expect(run()).rejects.toMatchObject({ service: 'LiteLLM' });
   await run();
   expectLedgersEqual();
