@@ -2,10 +2,16 @@ import * as z from 'zod';
 import { createLagoHttp, createLagoResources, type LagoHttpOptions } from './lago-http.ts';
 
 const customer = z
-  .object({ external_id: z.string(), name: z.string().nullish(), currency: z.string().nullish() })
+  .object({
+    external_id: z.string(),
+    name: z.string().nullish(),
+    email: z.string().nullish(),
+    currency: z.string().nullish(),
+  })
   .transform((item) => ({
     externalId: item.external_id,
     name: item.name ?? null,
+    email: item.email ?? null,
     currency: item.currency ?? null,
   }));
 
@@ -68,19 +74,19 @@ export type LagoCurrentUsage = z.infer<typeof usage>;
 
 export interface CustomerInput {
   external_id: string;
-  name?: string;
-  email?: string;
-  currency?: string;
+  name?: string | undefined;
+  email?: string | undefined;
+  currency?: string | undefined;
 }
 
 export interface SubscriptionInput {
   external_id: string;
   external_customer_id: string;
   plan_code: string;
-  name?: string;
-  billing_time?: 'calendar' | 'anniversary';
+  name?: string | undefined;
+  billing_time?: 'calendar' | 'anniversary' | undefined;
   /** ISO 8601. Usage before it is stored and never billed. */
-  subscription_at?: string;
+  subscription_at?: string | undefined;
 }
 
 export type SubscriptionStatus = 'active' | 'pending' | 'terminated';

@@ -123,6 +123,8 @@ export interface LagoPlansClient {
   setMetricFilters(metric: LagoMetric, filters: MetricInput['filters'], signal?: AbortSignal): Promise<LagoMetric>;
   findPlan(code: string, signal?: AbortSignal): Promise<LagoPlan | undefined>;
   createPlan(input: PlanInput, signal?: AbortSignal): Promise<LagoPlan>;
+  /** Its charges stay as they are. */
+  updatePlan(code: string, input: { name?: string; amount_cents?: number }, signal?: AbortSignal): Promise<LagoPlan>;
   /**
    * Adds and re-prices charges; every other charge of the plan stays what it is. `update` is by the charge's Lago id.
    * One call each by the charge's code where Lago has such routes (1.39), else one PUT of the plan that names every charge by its
@@ -168,6 +170,8 @@ export function createLagoPlansClient(options: LagoHttpOptions): LagoPlansClient
     findPlan: (code, signal) => lago.find(at('plans', code), 'plan', plan, signal),
     createPlan: (input, signal) =>
       lago.write({ method: 'POST', path: '/plans', json: { plan: input }, signal }, 'plan', plan),
+    updatePlan: (code, input, signal) =>
+      lago.write({ method: 'PUT', path: at('plans', code), json: { plan: input }, signal }, 'plan', plan),
 
     async changeCharges(old, { create, update }, signal) {
       // Plans of 1.39 and later show their charges' codes; a plan without charges does not say, so it is asked.
