@@ -1,6 +1,8 @@
 import * as z from 'zod';
-import { authSettings, logSettings } from '#shared/config/common.ts';
-import { httpUrl, integer, requiredSecret } from '#shared/config/settings.ts';
+import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
+import { httpUrl, integer, optionalSecret, requiredSecret } from '#shared/config/settings.ts';
+import { parseBudgets } from './budgets/budget.ts';
+import { alertFormats } from './budgets/payload.ts';
 import { isDay } from './days.ts';
 
 export const settings = z.object({
@@ -18,6 +20,25 @@ export const settings = z.object({
       context.addIssue('must be a day since 2020, as YYYY-MM-DD');
       return z.NEVER;
     }),
+  SPEND_BUDGETS: z
+    .string()
+    .default('[]')
+    .transform((text, context) => {
+      const parsed = parseBudgets(text);
+      if ('budgets' in parsed) return parsed.budgets;
+      for (const problem of parsed.problems) context.addIssue(problem);
+      return z.NEVER;
+    }),
+  // A secret: whoever knows the URL of a Slack or Discord webhook may write there.
+  'spend-alert-webhook-url': optionalSecret().superRefine((secret, context) => {
+    const url = secret?.read();
+    if (url === undefined || ['http:', 'https:'].includes(URL.parse(url)?.protocol ?? '')) return;
+    context.addIssue({ code: 'custom', message: 'must be a URL that starts with http:// or https://' });
+  }),
+  'spend-alert-secret': optionalSecret(),
+  SPEND_ALERT_FORMAT: z.enum(alertFormats, `must be one of ${alertFormats.join(', ')}`).default('generic'),
+  SPEND_METRICS_SERIES: integer({ fallback: 50, min: 1, max: 5_000 }),
+  ...storeSettings,
   ...authSettings,
   ...logSettings,
 });

@@ -7,6 +7,7 @@ import { openSpend } from './open.ts';
 
 export default (env: NodeJS.ProcessEnv) => {
   const settings = loadSettings(schema, env);
+  const { spend, close } = openSpend(settings);
   const authenticate = createAuthenticate(settings, 'llm-global-spend');
-  return defineFunction({ authenticate }, createLlmGlobalSpend(openSpend(settings)));
+  return Object.assign(defineFunction({ authenticate }, createLlmGlobalSpend(spend)), { close });
 };

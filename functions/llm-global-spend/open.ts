@@ -1,14 +1,46 @@
 import type * as z from 'zod';
 import { createLitellmClient } from '#shared/clients/litellm.ts';
+import { createLogger } from '#shared/log.ts';
+import { openStore } from '#shared/store/open.ts';
+import { createBudgets } from './budgets/check.ts';
+import { createBudgetRoutes } from './budgets/routes.ts';
+import { createPostAlert } from './budgets/webhook.ts';
 import type { settings as schema } from './config.ts';
 import type { LlmGlobalSpendOptions } from './handler.ts';
 import { createReports } from './report/reports.ts';
 
-/** Builds the function from its settings. */
-export function openSpend(settings: z.infer<typeof schema>): LlmGlobalSpendOptions {
+type Settings = z.infer<typeof schema>;
+
+function openPost(settings: Settings) {
+  const url = settings['spend-alert-webhook-url'];
+  const secret = settings['spend-alert-secret'];
+  if (url.read() === undefined) return undefined;
+  return createPostAlert({ url: () => url.read(), secret: () => secret.read(), format: settings.SPEND_ALERT_FORMAT });
+}
+
+/** Builds the function from its settings; `close` ends what runs on a schedule and releases the store. */
+export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; close: () => Promise<void> } {
   const { LITELLM_API_BASE_URL: baseUrl, LITELLM_TIMEOUT_MS: timeoutMs, LITELLM_EPOCH: epoch } = settings;
   const apiKey = () => settings['litellm-api-key'].read();
   const litellm = createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2 });
   const now = () => new Date();
-  return { reports: createReports({ litellm, epoch, now }), now, deadlineMs: settings.SPEND_DEADLINE_MS };
+  const store = openStore({ name: 'llm-global-spend', url: settings['store-url'].read() });
+  const reports = createReports({ litellm, epoch, now });
+
+  const post = openPost(settings);
+  const budgets = createBudgets({ budgets: settings.SPEND_BUDGETS, reports, store, post, now });
+  if (post !== undefined && budgets.count > 0 && !store.durable) {
+    createLogger({ level: settings.LOG_LEVEL }).warn(
+      'store-url is not set: a budget alert may come once a replica, and again after a restart',
+    );
+  }
+  const stopping = new AbortController();
+  const { routes, tick } = createBudgetRoutes(budgets, stopping.signal);
+  return {
+    spend: { reports, now, deadlineMs: settings.SPEND_DEADLINE_MS, routes, ...(tick === undefined ? {} : { tick }) },
+    async close() {
+      stopping.abort();
+      await store.close();
+    },
+  };
 }
