@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { Authenticate, Caller } from '../auth/authenticate.ts';
 import { HttpError } from '../errors.ts';
 import { readBytes } from './body.ts';
+import { createDoctor, type Diagnosis, type Tick } from './doctor.ts';
 import type { FunctionContext, FunctionEvent, FunctionResponse, Handler } from './function.ts';
 import { callerGoneStatus, type Problem, toProblem } from './problem.ts';
 import { json } from './respond.ts';
@@ -18,6 +19,8 @@ export interface FunctionOptions {
   errorBody?: (problem: Problem, callId: string, event: FunctionEvent) => unknown;
   /** The largest body whose signature is checked; 16 MiB by default. */
   maxSignedBodyBytes?: number;
+  /** What `npm run doctor` may ask, on `/_doctor`. */
+  diagnosis?: Diagnosis;
   /** For durations in the log; performance.now() by default. */
   clock?: () => number;
 }
@@ -47,6 +50,8 @@ function withCallId(response: FunctionResponse, callId: string): FunctionRespons
 export function defineFunction(options: FunctionOptions, handler: FunctionHandler): Handler {
   const { authenticate, errorBody = defaultErrorBody, clock = () => performance.now() } = options;
   const { maxSignedBodyBytes = 16 * 1024 * 1024 } = options;
+  const doctor = options.diagnosis && createDoctor(options.diagnosis);
+  let lastTick: Tick | undefined;
 
   return async (event, context) => {
     const startedAt = clock();
@@ -66,7 +71,10 @@ export function defineFunction(options: FunctionOptions, handler: FunctionHandle
           return bytes;
         },
       });
-      response = await handler(admitted, { ...context, caller });
+      const isTick = caller.method === 'scheduled-tick';
+      const examined = isTick ? undefined : await doctor?.(admitted, context, lastTick);
+      response = examined ?? (await handler(admitted, { ...context, caller }));
+      if (isTick) lastTick = { at: new Date().toISOString(), status: response.status };
     } catch (error) {
       failure = error;
       const problem = context.signal.aborted

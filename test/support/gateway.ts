@@ -7,7 +7,8 @@ import type { StackFunction } from '../../tools/stack/stack.ts';
 
 const program = join(import.meta.dirname, '../fixtures/gateway/child.mjs');
 
-function spec(name: string, environment: Record<string, string>): StackFunction {
+/** A function of a stack file, as the gateway reads it. */
+export function specOf(name: string, environment: Record<string, string>): StackFunction {
   return {
     name,
     image: `local/${name}:latest`,
@@ -78,8 +79,8 @@ export async function startTestGateway() {
   const journal = createJournal((line) => void lines.push(line));
   const log = journal.write;
   const specs = [
-    spec('plain', { log_callid: 'true', GREETING: 'hello' }),
-    spec('narrow', { max_inflight: '1', exec_timeout: '300ms' }),
+    specOf('plain', { log_callid: 'true', GREETING: 'hello' }),
+    specOf('narrow', { max_inflight: '1', exec_timeout: '300ms' }),
   ];
   const backoff = { firstMs: 50, maxMs: 200, steadyMs: 60_000 };
   const children: Child[] = specs.map(({ name, environment }) =>

@@ -8,21 +8,38 @@ export function scheduleOf({ annotations }: Pick<StackFunction, 'annotations'>):
   return annotations.topic === 'cron-function' ? annotations.schedule : undefined;
 }
 
+/** `@every 1h30m` in ms, in whole seconds as Go's cron rounds; 0 for less than one, undefined for another kind of schedule. */
+function everyMs(schedule: string): number | undefined {
+  const [, every] = /^@every (\S+)$/.exec(schedule.trim()) ?? [];
+  if (every === undefined) return undefined;
+  const intervalMs = parseDurationMs(every, 0);
+  return intervalMs - (intervalMs % 1_000);
+}
+
 /**
  * Runs `tick` by a schedule as cron-connector reads it: five fields in UTC, or `@hourly`, `@daily`, `@every 1h30m`.
  * Undefined when the schedule is none: there it would never run, and nobody would be told.
  */
 export function startSchedule(schedule: string, tick: () => void): { stop(): void } | undefined {
-  const [, every] = /^@every (\S+)$/.exec(schedule.trim()) ?? [];
-  if (every !== undefined) {
-    const intervalMs = parseDurationMs(every, 0);
-    // Go's cron rounds to whole seconds, at least one.
-    if (intervalMs < 1_000) return undefined;
-    const timer = setInterval(tick, intervalMs - (intervalMs % 1_000));
+  const intervalMs = everyMs(schedule);
+  if (intervalMs === 0) return undefined;
+  if (intervalMs !== undefined) {
+    const timer = setInterval(tick, intervalMs);
     return { stop: () => clearInterval(timer) };
   }
   try {
     return new Cron(schedule, { timezone: 'UTC', mode: '5-part' }, tick);
+  } catch {
+    return undefined;
+  }
+}
+
+/** When the schedule was last due before `now`; undefined when it is no schedule. */
+export function lastDue(schedule: string, now: Date): Date | undefined {
+  const intervalMs = everyMs(schedule);
+  if (intervalMs !== undefined) return intervalMs === 0 ? undefined : new Date(now.getTime() - intervalMs);
+  try {
+    return new Cron(schedule, { timezone: 'UTC', mode: '5-part', paused: true }).previousRuns(1, now)[0];
   } catch {
     return undefined;
   }
