@@ -14,7 +14,7 @@ const picture = html`<svg viewBox="0 0 96 96" width="96" height="96" aria-hidden
 <g class="stars"><circle cx="68" cy="28" r="1.6"/><circle cx="76" cy="44" r="1.2"/><circle cx="60" cy="18" r="1.1"/></g>
 <path class="moon" d="M58 66A26 26 0 1 1 46 22a21 21 0 0 0 12 44Z"/>
 <g class="sun"><circle cx="48" cy="48" r="15"/><path d="M48 20v7M48 69v7M20 48h7M69 48h7M28.2 28.2l5 5M62.8 62.8l5 5M28.2 67.8l5-5M62.8 33.2l5-5"/></g>
-<path class="cross" d="M40 40l16 16M56 40L40 56"/>
+<path class="mark" d="M48 30v22M48 65v.5"/>
 <circle class="ring" cx="48" cy="48" r="44"/>
 </svg>`;
 

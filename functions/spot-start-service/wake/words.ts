@@ -59,7 +59,7 @@ function progressText(state: ServiceState, rows: Row[]): string {
   if (state.inProgress === 'stop') return 'It is being stopped.';
   if (rows.length === 0) return 'Portainer is creating its containers.';
   if (state.verdict === 'starting') return `Its containers run and are warming up: ${count}.`;
-  if (state.inProgress === 'restart') return `What was not well is being restarted: ${count}.`;
+  if (state.inProgress === 'restart') return `Restarting what was not well: ${count}.`;
   return `Its containers are being started: ${count}.`;
 }
 
@@ -93,7 +93,7 @@ export function toFailureView(name: string, failure: Pick<Failure, 'message'>, r
     mood: 'failed',
     title: `${name} did not wake up`,
     text: /[.!?…]$/.test(failure.message) ? failure.message : `${failure.message}.`,
-    hint: 'Nothing is tried again by itself.',
+    hint: 'It stays as it is until somebody tries again.',
     rows,
   };
 }
