@@ -7,6 +7,7 @@ import { createBudgetRoutes } from './budgets/routes.ts';
 import { createPostAlert } from './budgets/webhook.ts';
 import type { settings as schema } from './config.ts';
 import type { LlmGlobalSpendOptions } from './handler.ts';
+import { createMetricsRoutes } from './metrics/routes.ts';
 import { createReports } from './report/reports.ts';
 
 type Settings = z.infer<typeof schema>;
@@ -35,9 +36,17 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
     );
   }
   const stopping = new AbortController();
-  const { routes, tick } = createBudgetRoutes(budgets, stopping.signal);
+  const scheduled = createBudgetRoutes(budgets, stopping.signal);
+  const metrics = createMetricsRoutes({ reports, budgets, now, maxSeries: settings.SPEND_METRICS_SERIES });
   return {
-    spend: { reports, now, deadlineMs: settings.SPEND_DEADLINE_MS, routes, ...(tick === undefined ? {} : { tick }) },
+    spend: {
+      reports,
+      now,
+      deadlineMs: settings.SPEND_DEADLINE_MS,
+      routes: { ...scheduled.routes, ...metrics.routes },
+      renderers: { ...metrics.renderers },
+      tick: scheduled.tick,
+    },
     async close() {
       stopping.abort();
       await store.close();

@@ -80,7 +80,7 @@ describe('npm start with nothing configured', () => {
     expect((await post('spot-start-service', { service: 'nope' })).status).toBe(404);
     expect((await call('spot-start-service', { method: 'POST', body: '{' })).status).toBe(400);
     expect((await call('spot-start-service')).status).toBe(405);
-    expect((await call('llm-global-spend', { method: 'POST' })).status).toBe(405);
+    expect((await call('llm-global-spend', { method: 'PUT' })).status).toBe(405);
   });
 
   it('completes a prompt, keeps the request id, and shows the call in the history', async () => {

@@ -2,7 +2,7 @@ import { HttpError } from '#shared/errors.ts';
 import type { FunctionResponse } from '#shared/http/function.ts';
 import { json } from '#shared/http/respond.ts';
 import { createTick } from '#shared/http/tick.ts';
-import type { RouteCall, RoutingTable } from '../routes.ts';
+import type { Route, RouteCall, RoutingTable } from '../routes.ts';
 import { toMark } from './alert.ts';
 import type { Budgets } from './check.ts';
 import { toWireState } from './state.ts';
@@ -18,7 +18,10 @@ export function refuseParameters({ event }: RouteCall): void {
 }
 
 /** `GET /budgets`, `POST /budgets` (checks and alerts now, then answers the same), and the scheduled tick. */
-export function createBudgetRoutes(budgets: Budgets, stopping: AbortSignal): Pick<RoutingTable, 'routes' | 'tick'> {
+export function createBudgetRoutes(
+  budgets: Budgets,
+  stopping: AbortSignal,
+): { routes: RoutingTable['routes']; tick: Route } {
   async function answerStates({ context }: RouteCall, outcome?: object): Promise<FunctionResponse> {
     const states = await budgets.states(context.signal);
     const shown = await Promise.all(
