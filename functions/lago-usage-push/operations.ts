@@ -5,6 +5,7 @@ import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
 import type { settings as schema } from './config.ts';
 import { createProvisionRoute } from './provision/route.ts';
 import type { Routes } from './routes.ts';
+import { createUsageRoute } from './usage/route.ts';
 
 /** The routes around billing: what sets Lago up and what looks into it. */
 export function openOperations(settings: z.infer<typeof schema>): Routes {
@@ -18,5 +19,6 @@ export function openOperations(settings: z.infer<typeof schema>): Routes {
   const version = (signal?: AbortSignal) => readLagoVersion(lago, signal);
   return {
     '/provision': { POST: createProvisionRoute({ plans, customers, version }) },
+    '/usage': { GET: createUsageRoute({ customers, plans }) },
   };
 }
