@@ -6,7 +6,17 @@ import { openBrowser } from '../support/browser.ts';
 import { serveWakePages } from '../support/wake-pages.ts';
 
 const folder = join(import.meta.dirname, '../../.cache/screenshots/wake');
-const states = ['removed', 'pulling', 'warming', 'healing', 'ready', 'failed', 'long', 'nobody', 'down'];
+const states = [
+  ['removed', 'starting', 0],
+  ['pulling', 'starting', 0],
+  ['warming', 'starting', 5],
+  ['healing', 'starting', 2],
+  ['ready', 'ready', 2],
+  ['failed', 'failed', 2],
+  ['long', 'starting', 9],
+  ['nobody', 'unknown', 0],
+  ['down', 'failed', 0],
+] as const;
 const looks = {
   light: { colorScheme: 'light', viewport: { width: 900, height: 720 } },
   dark: { colorScheme: 'dark', viewport: { width: 900, height: 720 } },
@@ -51,7 +61,7 @@ describe.each(Object.entries(looks))('in %s', (look, options) => {
   });
   afterAll(() => browser.close());
 
-  test.each(states)('shows %s without a scrollbar across, an error, or a faint word', async (state) => {
+  test.each(states)('shows %s without a scrollbar across, an error, or a faint word', async (state, mood, rows) => {
     const page = await browser.context.newPage();
     const errors: string[] = [];
     page.on('console', (message) => {
@@ -61,7 +71,8 @@ describe.each(Object.entries(looks))('in %s', (look, options) => {
     });
     page.on('pageerror', (error) => errors.push(error.message));
     await page.goto(pages.addressOf(state));
-    await page.waitForSelector('main');
+    expect(await page.getAttribute('main', 'data-mood')).toBe(mood);
+    expect(await page.locator('li').count()).toBe(rows);
     await page.screenshot({ path: join(folder, `${state}-${look}.png`), animations: 'disabled' });
     const across = await page.evaluate('document.documentElement.scrollWidth - window.innerWidth');
     expect(across).toBeLessThanOrEqual(0);
@@ -69,4 +80,19 @@ describe.each(Object.entries(looks))('in %s', (look, options) => {
     expect(errors).toEqual([]);
     await page.close();
   });
+});
+
+test('starts nothing by being prefetched, and starts when it is opened', async () => {
+  const browser = await openBrowser();
+  const page = await browser.context.newPage();
+  const before = pages.starts.length;
+  await page.setExtraHTTPHeaders({ 'Sec-Purpose': 'prefetch' });
+  await page.goto(pages.addressOf('removed'));
+  expect(await page.textContent('h1')).toBe('nextcloud is asleep');
+  expect(pages.starts.length).toBe(before);
+  await page.setExtraHTTPHeaders({});
+  await page.click('text=Wake it');
+  await page.waitForSelector('h1:has-text("Waking nextcloud")');
+  expect(pages.starts.length).toBe(before + 1);
+  await browser.close();
 });

@@ -68,6 +68,7 @@ export const wakeStates: Record<string, { name: string; state: ServiceState }> =
 /** The function's pages on a port, for visits of `http://<state>.localhost:<port>/wake?referral_url=...`. */
 export async function serveWakePages() {
   const starts: string[] = [];
+  const idOf = (host: string) => Object.keys(wakeStates).indexOf(host.split('.')[0] as string);
   const shown = (host: string) => wakeStates[host.split('.')[0] as string];
   const routes = createWakeRoutes({
     now: Date.now,
@@ -79,7 +80,7 @@ export async function serveWakePages() {
         if (its === undefined) throw new HttpError(404, 'none', { code: 'service_not_found' });
         const found = {
           name: its.name,
-          endpoint: { id: 10, name: host },
+          endpoint: { id: idOf(host), name: host },
           stackId: 80,
           labelled: true,
           hostIsKnown: true,

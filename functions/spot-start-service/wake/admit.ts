@@ -17,7 +17,7 @@ export function admitVisitors(authenticate: Authenticate, publicWake: boolean): 
       return await authenticate(call);
     } catch (error) {
       if (!(error instanceof HttpError) || error.status !== 401) throw error;
-      if (publicWake && ['GET', 'HEAD'].includes(call.method)) return { name: visitor, method: 'none' };
+      if (publicWake) return { name: visitor, method: 'none' };
       throw new HttpError(401, error.message, { code: error.code });
     }
   };

@@ -116,8 +116,10 @@ export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] 
       headers: { Allow: 'POST' },
     });
   };
+  // What is sent to a sleeping service is no reason to wake it, and deserves a 503 too: Traefik passes every method on.
+  const others = ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
   return [
-    { method: 'GET', path: '/wake', run: answer },
+    ...['GET', ...others].map((method) => ({ method, path: '/wake', run: answer })),
     { method: 'HEAD', path: '/wake', run: headOf(answer) },
     { method: 'GET', path: '/', run: atRoot },
     { method: 'HEAD', path: '/', run: headOf(atRoot) },

@@ -211,6 +211,11 @@ describe('who starts nothing', () => {
     expect(answer.headers['X-Spot-Start']).toBe('asleep');
   });
 
+  test('what is sent to a sleeping service', async () => {
+    const { status, headers } = await visit({}, '/wake?referral_url=https://cloud.local/', 'POST');
+    expect({ status, mood: headers['X-Spot-Start'], wakes }).toEqual({ status: 503, mood: 'asleep', wakes: 0 });
+  });
+
   test('anybody at a service that starts already', async () => {
     for (const verdict of ['starting', 'deploying', 'healthy'] as const) {
       state = { verdict, containers: [] };
