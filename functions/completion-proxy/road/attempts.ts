@@ -45,8 +45,7 @@ function toOptions(call: Call, { backend }: Upstream, body: KeptBody | undefined
 }
 
 /** Whether the same backend may be asked again: it refused or was cut off. One that was silent has had its time. */
-const isWorthRepeating = ({ failure, error }: Failure) =>
-  failure === 'status' || failure === 'network' || (failure === 'timeout' && error.detail.startsWith('ETIMEDOUT'));
+const isWorthRepeating = ({ failure, error }: Failure) => failure !== 'timeout' || error.detail.startsWith('ETIMEDOUT');
 
 /** How long to wait before the same backend is asked again; undefined where it asks for more patience than we have. */
 function waitBefore(retry: number, { retryAfterMs }: Failure, options: AttemptOptions): number | undefined {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Caller } from '#shared/auth/authenticate.ts';
+import { HttpError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
 import { type Problem, toProblem } from '#shared/http/problem.ts';
 import type { BackendKind } from '../backends/backend.ts';
@@ -40,6 +41,10 @@ export interface RoadAnswer {
   /** The backend's own status is a failure that we tried to get over. */
   isFinalFailure: boolean;
 }
+
+/** Clients retry as well: what we could not get over is not better for being asked three times as often. */
+const notAgain = ({ status, message, code, headers }: Problem) =>
+  new HttpError(status, message, { code, headers: { ...headers, 'x-should-retry': 'false' } });
 
 const noTrailers = () => ({});
 const pingComment = ': ping\n\n';
@@ -129,7 +134,7 @@ export class Call {
     const problem = toProblem(error);
     if (!this.isAnswered) {
       this.end(outcome, problem.status);
-      this.#reject(error);
+      this.#reject(this.attempts > 1 ? notAgain(problem) : error);
       return;
     }
     this.end(outcome);

@@ -386,7 +386,12 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   }
 
   #report(failure: Failure | undefined) {
-    if (failure !== undefined) this.#call.observer?.attemptFailed?.(this.attempt, failure);
+    if (failure !== undefined) {
+      const { number, backend } = this.attempt;
+      const fields = { backend: backend.name, attempt: number, reason: failure.error.message };
+      if (failure.failure !== 'aborted') this.#call.request.log.warn('attempt failed', fields);
+      this.#call.observer?.attemptFailed?.(this.attempt, failure);
+    }
     this.#begin(failure);
   }
 
