@@ -81,10 +81,14 @@ export function createSpotService(options: SpotOptions): SpotService {
   }
 
   /** One service: look, decide, act, until there is nothing left to do. */
-  async function bringUp(candidate: Candidate, log: Logger): Promise<{ action: Action; seen: Observation }> {
+  async function bringUp(
+    candidate: Candidate,
+    log: Logger,
+    first?: Observation,
+  ): Promise<{ action: Action; seen: Observation }> {
     let action: Action = 'none';
     for (let round = 1; ; round++) {
-      const seen = await observe(candidate, log);
+      const seen = round === 1 && first !== undefined ? first : await observe(candidate, log);
       const plan = decide(seen);
       if (plan.kind === 'refuse') throw new HttpError(plan.status, plan.message, { code: plan.code });
       if (!isAct(plan) && plan.status === 'deploying') {
@@ -142,7 +146,7 @@ export function createSpotService(options: SpotOptions): SpotService {
   }
 
   /** Waits for the job, and for health where that is wanted; in time for an answer. */
-  async function await_(
+  async function answerFor(
     candidate: Candidate,
     begun: { action: Action; result: Promise<{ action: Action; seen: Observation }>; before: Observation | undefined },
     wait: WakeOptions['wait'],
@@ -186,7 +190,8 @@ export function createSpotService(options: SpotOptions): SpotService {
       const { wait, dryRun = false } = wakeOptions;
       const { log } = scope;
       const running = jobs.of(candidate);
-      if (running !== undefined && !dryRun) return await_(candidate, { ...running, before: undefined }, wait, scope);
+      if (running !== undefined && !dryRun) return answerFor(candidate, { ...running, before: undefined }, wait, scope);
+      const ended = jobs.ended();
       const seen = await inTime(
         observe(candidate, log).catch((error) => {
           // A stack that is gone: what is known of the others is old too.
@@ -196,6 +201,9 @@ export function createSpotService(options: SpotOptions): SpotService {
         scope,
       );
       checkPolicy(candidate, seen, resolver.isMapped(candidate));
+      // Begun by somebody else while we looked: its callers all hear the same.
+      const joined = dryRun ? undefined : jobs.of(candidate);
+      if (joined !== undefined) return answerFor(candidate, { ...joined, before: seen }, wait, scope);
       const plan = decide(seen);
       if (plan.kind === 'refuse') throw new HttpError(plan.status, plan.message, { code: plan.code });
       const idle = !isAct(plan) && plan.status !== 'deploying';
@@ -214,13 +222,14 @@ export function createSpotService(options: SpotOptions): SpotService {
         const result = Promise.resolve({ action: 'none' as const, seen });
         // Nothing was fired: the truth is known at once.
         const its = wait.until === 'fired' ? ({ until: 'returned' } as const) : wait;
-        return await_(candidate, { action: 'none', result, before: seen }, its, scope);
+        return answerFor(candidate, { action: 'none', result, before: seen }, its, scope);
       }
       const job = jobs.run(candidate, action === 'none' ? 'start' : action, log, async () => {
+        const isFresh = jobs.isAlone && required.length === 0 && jobs.ended() === ended;
         await bringUpRequired(required, candidate, log);
-        return bringUp(candidate, log);
+        return bringUp(candidate, log, isFresh ? seen : undefined);
       });
-      return await_(candidate, { action, result: job.result, before: seen }, wait, scope);
+      return answerFor(candidate, { action, result: job.result, before: seen }, wait, scope);
     },
 
     async change(candidate, { what, wait }, scope) {
@@ -255,7 +264,7 @@ export function createSpotService(options: SpotOptions): SpotService {
         } else return bringUp(candidate, log);
         return { action: what, seen: await observe(candidate, log) };
       });
-      return await_(candidate, { action: what, result: job.result, before: seen }, wait, scope);
+      return answerFor(candidate, { action: what, result: job.result, before: seen }, wait, scope);
     },
 
     list: (scope) => inTime(resolver.list(scope.log), scope),

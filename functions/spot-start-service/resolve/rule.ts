@@ -35,7 +35,7 @@ function matchesWildcard(pattern: string, host: string): boolean {
   return rest !== '' && (pattern.startsWith('**') || !rest.includes('.'));
 }
 
-function fit(rule: Rule, wish: Wish, matches: Matches): Partial | undefined {
+function evaluate(rule: Rule, wish: Wish, matches: Matches): Partial | undefined {
   switch (rule.op) {
     case 'any':
       return { kind: undefined, prefix: 0 };
@@ -56,11 +56,11 @@ function fit(rule: Rule, wish: Wish, matches: Matches): Partial | undefined {
     }
     case 'not':
       // What cannot be judged is true in both directions.
-      return rule.rule.op !== 'any' && fit(rule.rule, wish, matches) !== undefined
+      return rule.rule.op !== 'any' && evaluate(rule.rule, wish, matches) !== undefined
         ? undefined
         : { kind: undefined, prefix: 0 };
     case 'and': {
-      const found = rule.rules.map((item) => fit(item, wish, matches));
+      const found = rule.rules.map((item) => evaluate(item, wish, matches));
       if (found.some((item) => item === undefined)) return undefined;
       return (found as Partial[]).reduce((one, other) => ({
         kind: one.kind === undefined ? other.kind : other.kind === undefined ? one.kind : worse(one.kind, other.kind),
@@ -68,7 +68,7 @@ function fit(rule: Rule, wish: Wish, matches: Matches): Partial | undefined {
       }));
     }
     default: {
-      const found = rule.rules.flatMap((item) => fit(item, wish, matches) ?? []);
+      const found = rule.rules.flatMap((item) => evaluate(item, wish, matches) ?? []);
       return found.toSorted((one, other) => compareFits(toFit(one), toFit(other)))[0];
     }
   }
@@ -82,7 +82,7 @@ export const compareFits = (one: Fit, other: Fit) => one.kind - other.kind || ot
 
 /** Undefined when the rule does not fit, or fits whatever the host is: error pages and catch-alls claim everything. */
 export function fitRule(rule: Rule, wish: Wish, matches: Matches): Fit | undefined {
-  const found = fit(rule, wish, matches);
+  const found = evaluate(rule, wish, matches);
   return found?.kind === undefined ? undefined : { kind: found.kind, prefix: found.prefix };
 }
 
@@ -90,7 +90,9 @@ export function fitRule(rule: Rule, wish: Wish, matches: Matches): Fit | undefin
 export function toHostRule(text: string): Rule | undefined {
   const pattern = toHost(text);
   if (pattern === '' || /^[*.]+$/.test(pattern) || /[\s/{}$]/.test(pattern)) return undefined;
-  return { op: 'host', pattern, kind: pattern.includes('*') ? 'wildcard' : 'exact' };
+  if (!pattern.includes('*')) return { op: 'host', pattern, kind: 'exact' };
+  const isWildcard = /^\*\*?\.[^*]+$|^[^*]+\.\*$/.test(pattern);
+  return isWildcard ? { op: 'host', pattern, kind: 'wildcard' } : undefined;
 }
 
 /** True when a rule needs the regexp engine. */

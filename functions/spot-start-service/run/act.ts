@@ -222,7 +222,7 @@ export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: 
     async untilHealthy(candidate: Candidate, limitMs: number, log: Logger): Promise<Observation> {
       const endsAtMs = now() + Math.min(limitMs, watchLimitMs);
       return watch(candidate, log, (seen) =>
-        seen.verdict === 'healthy' || now() + pollMs > endsAtMs ? seen : undefined,
+        seen.verdict === 'healthy' || now() + pollMs >= endsAtMs ? seen : undefined,
       );
     },
 

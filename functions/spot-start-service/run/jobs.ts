@@ -29,6 +29,7 @@ export const keyOf = ({ endpoint, project }: Candidate) => `${endpoint.id}/${pro
 export function createJobs<Result>({ lease, now, sleep }: JobsOptions) {
   const running = new Map<string, Job<Result>>();
   const failures = new Map<string, Failure>();
+  let ended = 0;
 
   /** Holds the service against other replicas while `work` runs; without the store Portainer's own refusals do. */
   async function held<Value>(key: string, log: Logger, work: () => Promise<Value>): Promise<Value> {
@@ -66,6 +67,10 @@ export function createJobs<Result>({ lease, now, sleep }: JobsOptions) {
   }
 
   return {
+    /** A look that began before this number changed may be of a time before somebody's start. */
+    ended: () => ended,
+    /** False where a look must be taken again once the lease is held. */
+    isAlone: lease === undefined,
     of: (candidate: Candidate): Job<Result> | undefined => running.get(keyOf(candidate)),
     failureOf: (candidate: Candidate): Failure | undefined => failures.get(keyOf(candidate)),
     failedAtMs: (candidate: Candidate): number | undefined => failures.get(keyOf(candidate))?.atMs,
@@ -91,7 +96,10 @@ export function createJobs<Result>({ lease, now, sleep }: JobsOptions) {
             throw error;
           },
         )
-        .finally(() => running.delete(key));
+        .finally(() => {
+          ended += 1;
+          running.delete(key);
+        });
       // Whoever still waits gets it; when nobody does, it is remembered and logged.
       job.result.catch(() => {});
       return job;

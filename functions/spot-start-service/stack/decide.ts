@@ -70,6 +70,8 @@ function protect({ name, protection }: Situation): Plan {
 
 const isShort = ({ running, desired, isJob }: SwarmService) => !isJob && running < desired;
 
+const isSettling = ({ updatedAtMs }: SwarmService, nowMs: number) => nowMs - updatedAtMs < swarmSettlesMs;
+
 /** Swarm keeps the services of an active stack running by itself: state and start go by the stack. */
 function decideSwarm(situation: Situation, stack: NonNullable<Situation['stack']>): Plan {
   const { name, services = [], nowMs } = situation;
@@ -123,12 +125,12 @@ export function decide(situation: Situation): Plan {
 }
 
 /** The state as one word, for people and pages. */
-export function toVerdict({ stack, containers, missing, services }: Situation): Verdict {
+export function toVerdict({ stack, containers, missing, services, nowMs }: Situation): Verdict {
   if (stack?.status === 'deploying') return 'deploying';
   if (stack?.type === 'swarm') {
     const short = (services ?? []).filter(isShort);
     if (services === undefined || services.length === 0) return 'removed';
-    return short.length === 0 ? 'healthy' : short.some(({ running }) => running > 0) ? 'partial' : 'starting';
+    return short.length === 0 ? 'healthy' : short.every((item) => isSettling(item, nowMs)) ? 'starting' : 'partial';
   }
   const has = (...classes: string[]) => containers.some((item) => classes.includes(item.class));
   if (containers.length === 0) return 'removed';
