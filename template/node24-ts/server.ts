@@ -1,47 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { CreateFunction, FunctionEvent, Handler, Logger } from './function/function.ts';
 import { createLogger, parseLogLevel } from './log.ts';
+import { createRequestClass } from './request.ts';
 import { sendError, sendResponse } from './send.ts';
 import { parseGoDuration, parseServerSettings } from './settings.ts';
-
-// A caller with a body that is too large may send this much more than twice the limit before the connection ends.
-const droppedBytes = 1024 * 1024;
-
-/**
- * The request, with two rules of its own: bytes are counted as they come (there is no Content-Length behind OpenFaaS),
- * and a body that its reader gives up on takes no answer with it (Node would end the connection).
- */
-function createRequestClass(maxBytes: number) {
-  return class CountedRequest extends IncomingMessage {
-    #received = 0;
-    // Node sets `socket` to null when the reader of a request leaves its loop.
-    readonly #connection: Socket;
-
-    constructor(socket: Socket) {
-      super(socket);
-      this.#connection = socket;
-    }
-
-    override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
-      if (chunk === null) return super.push(chunk);
-      this.#received += chunk.length;
-      if (this.#received > maxBytes && !this.destroyed) {
-        this.emit('too-large');
-        this.destroy(new Error(`The request body is larger than ${maxBytes} bytes`));
-      }
-      // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.
-      if (this.#received > 2 * maxBytes + droppedBytes) this.#connection.destroy();
-      return this.destroyed ? true : super.push(chunk, encoding);
-    }
-
-    override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-      // As Node has it: an error that nobody listens for is not thrown.
-      process.nextTick(() => callback(this.listenerCount('error') === 0 ? null : error));
-    }
-  };
-}
 
 /** Safe in a log line and in a header. */
 const safeCallId = /^[\w.:-]{1,128}$/;
@@ -53,13 +17,12 @@ function readCallId({ headers }: IncomingMessage): string {
 
 function toEvent(request: IncomingMessage): FunctionEvent {
   const url = request.url ?? '/';
-  const target = url.replace(/^https?:\/\/[^/?]*/i, '');
-  const queryAt = target.indexOf('?');
+  const queryAt = url.indexOf('?');
   return {
     method: request.method ?? 'GET',
     url,
-    path: (queryAt < 0 ? target : target.slice(0, queryAt)) || '/',
-    query: new URLSearchParams(queryAt < 0 ? '' : target.slice(queryAt + 1)),
+    path: queryAt < 0 ? url : url.slice(0, queryAt),
+    query: new URLSearchParams(queryAt < 0 ? '' : url.slice(queryAt + 1)),
     headers: request.headers,
     rawHeaders: request.rawHeaders,
     body: request,
@@ -70,6 +33,10 @@ function toEvent(request: IncomingMessage): FunctionEvent {
 
 async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse, log: Logger) {
   const callId = readCallId(request);
+  // `http://other/path` is for proxies that let callers choose where a call goes: no function of ours does.
+  if (!request.url?.startsWith('/')) {
+    return sendError(response, 400, 'The request target must be a path', 'bad_request_target', callId);
+  }
   const callLog = log.child({ call_id: callId });
   const gone = new AbortController();
   response.once('close', () => {
@@ -77,6 +44,14 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
   });
   request.once('too-large', () => {
     sendError(response, 413, 'The request body is larger than this function takes', 'body_too_large', callId);
+    gone.abort();
+  });
+  request.once('too-slow', () => {
+    const { socket } = response;
+    if (response.headersSent) socket?.destroy();
+    // After the answer: what is left of the body is not waited for.
+    else response.once('finish', () => socket?.destroy());
+    sendError(response, 408, 'The rest of the request body did not come in time', 'body_too_slow', callId);
     gone.abort();
   });
   try {
@@ -147,13 +122,13 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
   process.on('unhandledRejection', (error) => die('unhandled rejection', { error }));
 
   try {
-    const { host, port, maxBodyBytes } = parseServerSettings(env);
+    const { host, port, maxBodyBytes, bodyIdleMs } = parseServerSettings(env);
     const handler = await create(env);
     let inFlight = 0;
     let isStopping = () => false;
     const server = createServer(
       {
-        IncomingMessage: createRequestClass(maxBodyBytes),
+        IncomingMessage: createRequestClass({ maxBytes: maxBodyBytes, idleMs: bodyIdleMs }),
         maxHeaderSize: 64 * 1024,
         headersTimeout: 60_000,
         // A long prompt may come slowly and an answer take 20 minutes: the watchdog's timeouts are the ones that count.
@@ -169,9 +144,14 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
         response.once('close', () => {
           inFlight -= 1;
         });
+        request.watchBody();
         answer(handler, request, response, log);
       },
     );
+    // A tunnel leads past every check. Node would close without a word.
+    server.on('connect', (_request, socket) => {
+      socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+    });
     server.once('error', (error) => die('cannot listen', { host, port, reason: error.message }));
     server.listen(port, host, () => {
       isStopping = stopOnSignal(

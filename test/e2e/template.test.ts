@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -77,6 +78,17 @@ describe('a call', () => {
     await until('the reason is logged', () => server.lines.find((line) => line.includes('the pin is 1234')));
   });
 
+  test.each([
+    ['GET http://169.254.169.254/latest HTTP/1.1', 400],
+    ['GET http://function/_/health HTTP/1.1', 400],
+    ['OPTIONS * HTTP/1.1', 400],
+    ['CONNECT 169.254.169.254:80 HTTP/1.1', 405],
+  ])('that names another server is refused: %s', async (line, status) => {
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(`${line}\r\nHost: function\r\nConnection: close\r\n\r\n`);
+    expect(await text(socket)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  });
+
   test('for health and readiness is answered by the server itself', async () => {
     expect(await call('/_/health')).toMatchObject({ status: 200, body: 'OK' });
     expect(await call('/_/ready?probe=1')).toMatchObject({ status: 200, body: 'OK' });
@@ -116,6 +128,17 @@ describe('a body', () => {
     pour();
     expect(await cut).toMatchObject({ code: expect.stringMatching(/EPIPE|ECONNRESET/) });
     expect((await call('/seen', {}, own)).status).toBe(200);
+  });
+
+  test('that stops in the middle is answered 408, and its connection ends', async () => {
+    const own = await start({ BODY_IDLE_TIMEOUT_MS: '200' });
+    const sent = open('/echo', { method: 'POST', headers: { 'Content-Length': '10', 'X-Call-Id': 'slow' } }, own);
+    sent.write('half');
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    expect(response.statusCode).toBe(408);
+    const closed = once(response.socket, 'close');
+    expect(JSON.parse(await text(response))).toMatchObject({ code: 'body_too_slow', call_id: 'slow' });
+    await closed;
   });
 
   test('of exactly MAX_BODY_BYTES is taken', async () => {
