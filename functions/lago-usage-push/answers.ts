@@ -2,7 +2,7 @@ import { HttpError } from '#shared/errors.ts';
 import type { CallContext } from '#shared/http/define.ts';
 import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import { json } from '#shared/http/respond.ts';
-import type { Run } from './run.ts';
+import type { Run } from './schedule/run.ts';
 
 /** A query parameter that is `true` or `false`, false when absent. Throws HttpError 400 `bad_parameter`. */
 export function readFlag(query: URLSearchParams, name: string): boolean {

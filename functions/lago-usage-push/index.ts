@@ -1,6 +1,7 @@
 import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { loadSettings } from '#shared/config/settings.ts';
 import { defineFunction } from '#shared/http/define.ts';
+import { createLogger } from '#shared/log.ts';
 import { settings as schema } from './config.ts';
 import { createHandler } from './handler.ts';
 import { openPush } from './open.ts';
@@ -9,10 +10,11 @@ import { createRoutes } from './routes.ts';
 
 export default (env: NodeJS.ProcessEnv) => {
   const settings = loadSettings(schema, env);
-  const { run, close } = openPush(settings);
   const authenticate = createAuthenticate(settings, 'lago-usage-push');
-  return Object.assign(
-    defineFunction({ authenticate }, createHandler(createRoutes({ run, operations: openOperations(settings) }))),
-    { close },
-  );
+  const push = openPush(settings);
+  push.warn(createLogger({ level: settings.LOG_LEVEL }));
+  const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings) }));
+  return Object.assign(defineFunction({ authenticate, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES }, handler), {
+    close: push.close,
+  });
 };

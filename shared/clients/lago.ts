@@ -1,6 +1,8 @@
+import * as z from 'zod';
 import { UpstreamError } from '../errors.ts';
+import { retry } from '../retry.ts';
 import type { HttpAnswer } from './http.ts';
-import { createLagoHttp, type LagoHttpOptions } from './lago-http.ts';
+import { createLagoHttp, type LagoHttpOptions, readLagoVersion } from './lago-http.ts';
 
 /** An event in Lago's own words. `timestamp` is unix seconds with decimals; numeric properties are plain decimal strings. */
 export interface LagoEvent {
@@ -8,6 +10,8 @@ export interface LagoEvent {
   external_subscription_id: string;
   code: string;
   timestamp: string;
+  /** What a `dynamic` charge bills, in the currency's smallest unit: a plain decimal. */
+  precise_total_amount_cents?: string;
   properties: Record<string, string>;
 }
 
@@ -18,6 +22,8 @@ export interface BatchResult {
   alreadyThere: string[];
   /** Those it will never take, and why. */
   rejected: { transactionId: string; reason: string }[];
+  /** Stored beside a duplicate by 1.32.4 to 1.38, which then never process them: in `alreadyThere` too. */
+  unprocessed: string[];
 }
 
 export interface LagoClient {
@@ -27,6 +33,13 @@ export interface LagoClient {
    * be stored, and the same call later gives each of them once.
    */
   sendBatch(events: LagoEvent[], signal?: AbortSignal): Promise<BatchResult>;
+  /** Which of these Lago has, by their transaction ids. Reads, and stores nothing. */
+  findStored(events: LagoEvent[], signal?: AbortSignal): Promise<Set<string>>;
+  /**
+   * True where a batch with one known event stores the others without processing them (1.32.4 to 1.38), and where the
+   * version cannot be told: a batch must then hold nothing that Lago may have.
+   */
+  mustSendOnlyNew(signal?: AbortSignal): Promise<boolean>;
 }
 
 /** The most that Lago takes at once, unless its operator changed it. */
@@ -68,6 +81,7 @@ function sortRefused(events: LagoEvent[], details: ReturnType<typeof readDetails
 }
 
 export function createLagoClient(options: LagoHttpOptions): LagoClient {
+  const { sleep } = options;
   const http = createLagoHttp(options);
   const isAnswer = (status: number) => (status >= 200 && status < 300) || status === 422;
 
@@ -75,56 +89,154 @@ export function createLagoClient(options: LagoHttpOptions): LagoClient {
   const post = (path: string, json: unknown, signal: AbortSignal | undefined) =>
     http.request({ method: 'POST', path, json, signal, idempotent: true, accept: isAnswer });
 
+  // A 500 may pass; only one that stays is taken for a refusal.
+  const insist = (path: string, json: unknown, signal: AbortSignal | undefined, tries: number) =>
+    retry(() => post(path, json, signal), {
+      attempts: tries,
+      signal,
+      shouldRetry: (error) => isRefusal(error) && (error as UpstreamError).status === 500,
+      ...(sleep === undefined ? {} : { sleep }),
+    });
+
+  /** Whether Lago has this id; throws where Lago cannot tell. */
+  async function hasEvent(transactionId: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const path = `/events/${encodeURIComponent(transactionId)}`;
+    const answer = await http.request({ path, signal, accept: (status) => status === 200 || status === 404 });
+    if (answer.status === 200) return true;
+    // Another 404 comes from something else than Lago's events.
+    if (answer.text.includes('event_not_found')) return false;
+    throw new UpstreamError('Lago', 'invalid_response', 'no answer about an event', { status: 404 });
+  }
+
   async function sendOne(event: LagoEvent, signal: AbortSignal | undefined, result: BatchResult) {
-    const answer = await post('/events', { event }, signal);
+    const { transaction_id: transactionId } = event;
+    let answer: HttpAnswer;
+    try {
+      answer = await insist('/events', { event }, signal, 4);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      // Where Lago answers about an event, it works and its database too: it is this event that it cannot take.
+      if (await hasEvent(transactionId, signal)) result.alreadyThere.push(transactionId);
+      else result.rejected.push({ transactionId, reason: `answered ${(error as UpstreamError).status} for good` });
+      return;
+    }
     const details = readDetails(answer);
     if (answer.status !== 422) {
       requireStored(answer, 1, 'event');
-      result.delivered.push(event.transaction_id);
+      result.delivered.push(transactionId);
     } else if (typeof details === 'object' && isAlreadyThere(details)) {
-      result.alreadyThere.push(event.transaction_id);
+      result.alreadyThere.push(transactionId);
     } else {
-      result.rejected.push({ transactionId: event.transaction_id, reason: toReason(details ?? answer.text) });
+      result.rejected.push({ transactionId, reason: toReason(details ?? answer.text) });
     }
+  }
+
+  async function sendHalves(events: LagoEvent[], signal: AbortSignal | undefined, result: BatchResult) {
+    const [only] = events;
+    if (events.length === 1 && only !== undefined) return sendOne(only, signal, result);
+    const half = Math.ceil(events.length / 2);
+    await send(events.slice(0, half), signal, result);
+    await send(events.slice(half), signal, result);
   }
 
   async function send(events: LagoEvent[], signal: AbortSignal | undefined, result: BatchResult): Promise<void> {
     if (events.length === 0) return;
     let answer: HttpAnswer;
     try {
-      answer = await post('/events/batch', { events }, signal);
+      answer = await insist('/events/batch', { events }, signal, 2);
     } catch (error) {
-      // Versions up to 1.32 answer 500 for good where one event of the batch is bad: alone it tells what is wrong.
-      if (!(error instanceof UpstreamError && error.status === 500)) throw error;
-      for (const event of events) await sendOne(event, signal, result);
-      return;
+      // One event of the batch may be what it cannot take: halves single it out.
+      if (!isRefusal(error)) throw error;
+      return sendHalves(events, signal, result);
     }
     if (answer.status !== 422) {
       requireStored(answer, events.length, 'events');
-      result.delivered.push(...events.map((event) => event.transaction_id));
+      for (const { transaction_id: id } of events) result.delivered.push(id);
       return;
     }
     const rest = sortRefused(events, readDetails(answer), result);
-    if (rest !== undefined) return send(rest, signal, result);
-    const [only] = events;
-    if (events.length === 1 && only !== undefined) return sendOne(only, signal, result);
-    // Refused as a whole, too many at once for one: halves are told apart sooner or later.
-    const half = Math.ceil(events.length / 2);
-    await send(events.slice(0, half), signal, result);
-    await send(events.slice(half), signal, result);
+    if (rest === undefined) return sendHalves(events, signal, result);
+    const known = result.alreadyThere.length;
+    await send(rest, signal, result);
+    // What was new a moment ago and is known now was stored by the refused batch, and is not processed.
+    const isSpoilt = result.alreadyThere.length > known && rest.length < events.length;
+    if (isSpoilt && (await mustSendOnlyNew(signal))) result.unprocessed.push(...result.alreadyThere.slice(known));
+  }
+
+  /** The ids of Lago's list between the first and the last of these; undefined where it has no such list, or a long one. */
+  async function listStored(events: LagoEvent[], signal: AbortSignal | undefined): Promise<Set<string> | undefined> {
+    const seconds = events.map(({ timestamp }) => Number(timestamp));
+    const query = {
+      // Both ends by a second more: a bound that cuts fractions must not hide the first and the last.
+      timestamp_from: new Date((Math.min(...seconds) - 1) * 1000).toISOString(),
+      timestamp_to: new Date((Math.max(...seconds) + 1) * 1000).toISOString(),
+      per_page: 100,
+    };
+    const wanted = new Set(events.map(({ transaction_id: id }) => id));
+    const found = new Set<string>();
+    for (let page = 1; page <= 20; page++) {
+      const accept = (status: number) => status === 200 || status === 404 || status === 422;
+      const answer = await http.request({ path: '/events', query: { ...query, page }, signal, accept });
+      if (answer.status !== 200) return undefined;
+      const list = eventList.safeParse(parseJson(answer.text));
+      if (!list.success) return undefined;
+      for (const { transaction_id: id } of list.data.events) if (wanted.has(id)) found.add(id);
+      if (list.data.meta.next_page === null || found.size === wanted.size) return found;
+    }
+    return undefined;
+  }
+
+  let version: string | undefined;
+
+  async function mustSendOnlyNew(signal: AbortSignal | undefined): Promise<boolean> {
+    version ??= await readLagoVersion(options, signal);
+    if (version === undefined) return true;
+    const [major, minor, patch] = version.split('.').map(Number) as [number, number, number];
+    return major === 1 && ((minor === 32 && patch >= 4) || (minor > 32 && minor < 39));
   }
 
   return {
     async sendBatch(events, signal) {
-      const result: BatchResult = { delivered: [], alreadyThere: [], rejected: [] };
+      const result: BatchResult = { delivered: [], alreadyThere: [], rejected: [], unprocessed: [] };
       const unique = [...new Map(events.map((event) => [event.transaction_id, event])).values()];
       for (let start = 0; start < unique.length; start += maxBatch) {
         await send(unique.slice(start, start + maxBatch), signal, result);
       }
       return result;
     },
+
+    async findStored(events, signal) {
+      const found = new Set<string>();
+      for (let start = 0; start < events.length; start += maxBatch) {
+        const part = events.slice(start, start + maxBatch);
+        const listed = await listStored(part, signal);
+        for (const { transaction_id: id } of part) {
+          if (listed === undefined ? await hasEvent(id, signal) : listed.has(id)) found.add(id);
+        }
+      }
+      return found;
+    },
+
+    mustSendOnlyNew: (signal) => mustSendOnlyNew(signal),
   };
 }
+
+const eventList = z.object({
+  events: z.array(z.object({ transaction_id: z.string() })),
+  meta: z.object({ next_page: z.number().nullable() }),
+});
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A status that one event of a batch can be the reason of, now and on every later try. */
+const isRefusal = (error: unknown) =>
+  error instanceof UpstreamError && error.failure === 'status' && [400, 413, 500].includes(error.status ?? 0);
 
 /** A 200 that is not Lago's (a login page, a half answer) stored nothing that we could count on. */
 function requireStored({ text, status }: HttpAnswer, count: number, key: 'event' | 'events') {

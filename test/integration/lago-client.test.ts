@@ -30,7 +30,12 @@ const bad = event('bad', { timestamp: '2026-11-01T00:00:00Z' });
 
 test.each(['', '/api/v1', '/api/v1/'])('sends the events as they are to a base that ends in "%s"', async (path) => {
   const client = await start('1.39', { path });
-  expect(await client.sendBatch([event('a')])).toEqual({ delivered: ['a'], alreadyThere: [], rejected: [] });
+  expect(await client.sendBatch([event('a')])).toEqual({
+    delivered: ['a'],
+    alreadyThere: [],
+    rejected: [],
+    unprocessed: [],
+  });
   expect(sandbox.ledger.map((call) => `${call.method} ${call.path}`)).toEqual(['POST /api/v1/events/batch']);
   expect(JSON.parse(sandbox.ledger[0]?.body ?? '')).toEqual({ events: [event('a')] });
   expect(sandbox.events[0]).toMatchObject({ timestamp: '2026-11-18T11:06:40.123Z' });

@@ -2,18 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createLagoClient } from '#shared/clients/lago.ts';
-import { createLitellmClient } from '#shared/clients/litellm.ts';
-import { createLogger } from '#shared/log.ts';
 import { formatUsd, parseUsd } from '#shared/money.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
-import { createRun, type RunOptions } from '../../functions/lago-usage-push/run.ts';
-import { toStateKey } from '../../functions/lago-usage-push/state.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
 import { type LitellmSandbox, type SpendLogRow, startLitellmSandbox } from '../../sandbox/litellm.ts';
+import { startPush } from '../support/push.ts';
 
-const hourMs = 3_600_000;
 const start = Date.parse('2026-11-20T12:00:00Z');
 const billFrom = Date.parse('2026-11-17T00:00:00Z');
 let time = start;
@@ -21,11 +16,9 @@ let litellm: LitellmSandbox;
 let lago: LagoSandbox;
 let store: Store;
 let directory: string;
-let lines: string[];
 
 beforeEach(async () => {
   time = start;
-  lines = [];
   litellm = await startLitellmSandbox({ seed: 7, now: () => new Date(start) });
   // A busy day: several batches in one slice, some rows in the same millisecond.
   for (let i = 0; i < 350; i++) {
@@ -49,28 +42,15 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-function makeRun(options: Partial<RunOptions> & { lagoKey?: string } = {}) {
-  const sleep = async () => undefined;
-  const run = createRun({
-    litellm: createLitellmClient({ baseUrl: litellm.url, apiKey: () => 'sk-sandbox', timeoutMs: 5_000, sleep }),
-    lago: createLagoClient({
-      baseUrl: lago.url,
-      apiKey: () => options.lagoKey ?? 'lago-sandbox',
-      timeoutMs: 5_000,
-      sleep,
-    }),
-    store,
-    stateKey: toStateKey(litellm.url, lago.url),
-    code: 'llm',
-    chargeBy: 'end_user_id',
-    billFrom,
-    overlapMs: hourMs,
-    lagMs: 120_000,
+function makeRun(options: { store?: Store; env?: Record<string, string> } = {}) {
+  const push = startPush({
+    litellmUrl: litellm.url,
+    lagoUrl: lago.url,
     now: () => time,
-    ...options,
+    store: options.store ?? store,
+    env: { EVENT_MODE: 'litellm', LAGO_API_EVENT_CODE: 'llm', BILL_FROM: '2026-11-17', ...options.env },
   });
-  const log = createLogger({ write: (line) => lines.push(line) });
-  return (dryRun = false) => run({ dryRun, log });
+  return push.pushAll;
 }
 
 const isBilled = (row: SpendLogRow) =>
@@ -117,7 +97,7 @@ test('bills every row once and exactly, and a second run pushes nothing new', as
   lago.ledger.length = 0;
   const second = await run();
   expect(second.skipped.done_before).toBeGreaterThan(0);
-  expect(second).toMatchObject({ sent: 0, already_there: 0, rejected: [], unmapped: [] });
+  expect(second).toMatchObject({ sent: 0, already_there: 0, dead: [], unmapped: first.unmapped });
   expect(lago.ledger).toEqual([]);
   expectLedgersEqual();
 });
@@ -144,7 +124,7 @@ test('knows by Lago itself what is billed when its own memory is gone', async ()
   const fresh = openStore({ name: 'fresh', directory, now: () => time });
   const again = await makeRun({ store: fresh })();
   await fresh.close();
-  expect(again).toMatchObject({ sent: 0, already_there: first.sent, rejected: [] });
+  expect(again).toMatchObject({ sent: 0, already_there: first.sent, dead: [] });
   expectLedgersEqual();
 });
 
@@ -165,23 +145,24 @@ describe('a run that stops in the middle', () => {
     ['a page of HTML', { kind: 'html' }],
   ] as const)('by %s gives each event once after a rerun', async (_, fault) => {
     const run = makeRun();
-    // The first batch goes through, then everything fails.
-    lago.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { ...fault, times: 1000 });
+    // The first batch goes through (nothing is cut of it), then everything fails.
+    const path = '/events';
+    lago.faults.push({ kind: 'cut', path, afterBytes: 10_000_000, times: 1 }, { ...fault, path, times: 1000 });
     await expect(run()).rejects.toMatchObject({ service: 'Lago' });
     const owed = litellm.rows.filter(isBilled).length;
     expect(lago.events.length).toBeGreaterThan(0);
-    expect(lago.events.length).toBeLessThan(owed);
+    if (fault.kind !== 'cut') expect(lago.events.length).toBeLessThan(owed);
     lago.faults.length = 0;
     const second = await run();
-    expect(second.rejected).toEqual([]);
+    expect(second.dead).toEqual([]);
     expectLedgersEqual();
   });
 });
 
 test('keeps everything and stops when Lago does not know the key', async () => {
-  await expect(makeRun({ lagoKey: 'wrong' })()).rejects.toMatchObject({ status: 401 });
+  await expect(makeRun({ env: { LAGO_API_KEY: 'wrong' } })()).rejects.toMatchObject({ status: 401 });
   expect(lago.events).toEqual([]);
-  expect(lago.ledger.length).toBeLessThanOrEqual(3);
+  expect(lago.ledger.length).toBeLessThanOrEqual(5);
   await makeRun()();
   expectLedgersEqual();
 });
@@ -191,30 +172,6 @@ test('sets the mark no further when LiteLLM fails half way, and goes on there', 
   litellm.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { kind: 'unauthorized', times: 1 });
   await expect(run()).rejects.toMatchObject({ service: 'LiteLLM' });
   await run();
-  expectLedgersEqual();
-});
-
-test('reports a rejected event with its reason, delivers the others and holds the mark before it', async () => {
-  const inner = createLagoClient({ baseUrl: lago.url, apiKey: () => 'lago-sandbox', timeoutMs: 5_000 });
-  const victim = litellm.rows.filter(isBilled).at(-3);
-  const spoil = makeRun({
-    lago: {
-      sendBatch: (events) =>
-        inner.sendBatch(
-          events.map((event) =>
-            event.transaction_id.endsWith(victim?.request_id ?? '') ? { ...event, timestamp: 'never' } : event,
-          ),
-        ),
-    },
-  });
-  const summary = await spoil();
-  expect(summary.rejected).toMatchObject([
-    { request_id: victim?.request_id, reason: '{"timestamp":["invalid_format"]}' },
-  ]);
-  expect(summary.next_mark).toBe(new Date(victim?.startTime ?? '').toISOString());
-  expect(lago.events).toHaveLength(litellm.rows.filter(isBilled).length - 1);
-  expect(await spoil()).toMatchObject({ sent: 0, rejected: [{ request_id: victim?.request_id }] });
-  expect(await makeRun()()).toMatchObject({ sent: 1, rejected: [] });
   expectLedgersEqual();
 });
 
@@ -233,7 +190,7 @@ test('sends and marks nothing in a dry run, and says what it would bill', async 
 });
 
 test('runs dry over the last day without BILL_FROM', async () => {
-  const summary = await makeRun({ billFrom: undefined })();
+  const summary = await makeRun({ env: { BILL_FROM: '' } })();
   expect(summary).toMatchObject({ dry_run: true, window: { from: '2026-11-19T11:58:00.000Z' }, next_mark: null });
   expect(lago.ledger).toEqual([]);
 });

@@ -37,7 +37,12 @@ const upstreams: Upstream[] = [
     module: 'lago.ts',
     start: 'startLagoSandbox',
     // Nothing is billed until somebody says from when; nobody minds a simulated bill since yesterday.
-    bold: (now) => ({ BILL_FROM: new Date(now.getTime() - 86_400_000).toISOString().slice(0, 10) }),
+    bold: (now) => ({
+      BILL_FROM: new Date(now.getTime() - 86_400_000).toISOString().slice(0, 10),
+      TRUST_REQUEST_USER: 'true',
+      PREFLIGHT: 'off',
+      BILLING_PERIOD: 'none',
+    }),
   },
   {
     name: 'Ollama',

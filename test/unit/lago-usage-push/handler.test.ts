@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { json } from '#shared/http/respond.ts';
 import { createHandler } from '../../../functions/lago-usage-push/handler.ts';
-import type { RunSummary } from '../../../functions/lago-usage-push/report.ts';
 import { createRoutes } from '../../../functions/lago-usage-push/routes.ts';
+import type { RunSummary } from '../../../functions/lago-usage-push/schedule/report.ts';
 import { bodyOf, makeCall } from '../../support/call.ts';
 
 const summary = { rows: 3, sent: 2 } as RunSummary;
@@ -14,7 +14,15 @@ function start() {
     return summary;
   };
   const operations = { '/usage': { GET: async () => json(200, { usage: true }) } };
-  const handler = createHandler(createRoutes({ run, operations }));
+  const answer = async () => json(200, { own: true });
+  const parts = {
+    run,
+    webhook: answer,
+    usage: answer,
+    deadLetters: { list: answer, retry: answer },
+    metrics: { render: () => '# none' },
+  };
+  const handler = createHandler(createRoutes({ ...parts, operations }));
   const call = (options: Parameters<typeof makeCall>[0], method: 'api-key' | 'scheduled-tick' = 'api-key') => {
     const { event, context } = makeCall(options);
     return handler(event, { ...context, caller: { name: 'test', method } });
@@ -61,12 +69,10 @@ describe('refuses', () => {
   });
 });
 
-test('answers the routes that are hung beside its own', async () => {
+test('answers the routes that are hung beside its own, also on a path of its own', async () => {
   const { runs, call } = start();
   expect(bodyOf(await call({ method: 'GET', url: '/usage?customer=acme' }))).toEqual({ usage: true });
-  await expect(call({ method: 'POST', url: '/usage' })).rejects.toMatchObject({
-    status: 405,
-    headers: { Allow: 'GET' },
-  });
+  expect(bodyOf(await call({ method: 'POST', url: '/usage' }))).toEqual({ own: true });
+  await expect(call({ method: 'PUT', url: '/usage' })).rejects.toMatchObject({ headers: { Allow: 'POST, GET' } });
   expect(runs).toEqual([]);
 });

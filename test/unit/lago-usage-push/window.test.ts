@@ -1,6 +1,5 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { findWindow, sliceByDay } from '../../../functions/lago-usage-push/window.ts';
+import { chunk, findWindow } from '../../../functions/lago-usage-push/schedule/window.ts';
 
 const at = Date.parse;
 const minute = 60_000;
@@ -21,24 +20,18 @@ test('looks back from the mark by the overlap, and never before BILL_FROM', () =
 });
 
 test('is empty while BILL_FROM lies in the future', () => {
-  expect([...sliceByDay(findWindow({ ...base, billFrom: base.now + 1 }))]).toEqual([]);
+  const { from, to } = findWindow({ ...base, billFrom: base.now + 1 });
+  expect(to).toBe(from);
 });
 
-test('cuts at UTC midnights without a gap and without an overlap', () => {
-  expect([...sliceByDay({ from: at('2026-02-28T23:00:00Z'), to: at('2026-03-02T01:00:00Z') })]).toEqual([
-    { from: at('2026-02-28T23:00:00Z'), to: at('2026-03-01T00:00:00Z') },
-    { from: at('2026-03-01T00:00:00Z'), to: at('2026-03-02T00:00:00Z') },
-    { from: at('2026-03-02T00:00:00Z'), to: at('2026-03-02T01:00:00Z') },
-  ]);
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2e12 }), fc.integer({ min: 1, max: 1e10 }), (from, length) => {
-      const slices = [...sliceByDay({ from, to: from + length })];
-      expect(slices[0]?.from).toBe(from);
-      expect(slices.at(-1)?.to).toBe(from + length);
-      slices.forEach((slice, index) => {
-        expect(slice.from).toBeLessThan(slice.to);
-        if (index > 0) expect(slice.from).toBe(slices[index - 1]?.to);
-      });
-    }),
-  );
+test('groups what comes without losing or repeating anything, the last group as it is', async () => {
+  const come = async function* (count: number) {
+    for (let item = 0; item < count; item++) yield item;
+  };
+  for (const count of [0, 1, 9, 10, 11, 25]) {
+    const groups: number[][] = [];
+    for await (const group of chunk(come(count), 10)) groups.push(group);
+    expect(groups.flat()).toEqual(Array.from({ length: count }, (_, item) => item));
+    expect(groups.map(({ length }) => length)).toEqual(groups.map((_, at) => Math.min(10, count - at * 10)));
+  }
 });

@@ -1,0 +1,67 @@
+import type { LagoClient, LagoEvent } from '#shared/clients/lago.ts';
+import { maxBatch } from '#shared/clients/lago.ts';
+
+/** What became of each event, by its transaction id. An event without a fate was not delivered as far as we know. */
+export interface PushResult {
+  sent: Set<string>;
+  alreadyThere: Set<string>;
+  rejected: Map<string, string>;
+  unprocessed: string[];
+  /** What stopped the push. */
+  failure?: unknown;
+}
+
+export interface PushOptions {
+  lago: LagoClient;
+  /** Batches at once. */
+  inFlight: number;
+  /** Asks Lago what it has before it sends: for events that an earlier try may have stored. */
+  isUncertain: boolean;
+  /** False: an event must not go out any more (its period closed meanwhile); stops the push. */
+  mayStillSend: (event: LagoEvent) => boolean;
+  signal?: AbortSignal | undefined;
+}
+
+export class PeriodClosedError extends Error {
+  constructor() {
+    super('A billing period closed while its usage waited: the next run decides on it anew');
+    this.name = 'PeriodClosedError';
+  }
+}
+
+/** Sends events in batches, a few in flight. After the first failure no new batch begins, and what is in flight ends. */
+export async function pushEvents(events: LagoEvent[], options: PushOptions): Promise<PushResult> {
+  const { lago, signal } = options;
+  const result: PushResult = { sent: new Set(), alreadyThere: new Set(), rejected: new Map(), unprocessed: [] };
+  let next = 0;
+
+  async function sendNext() {
+    let batch = events.slice(next, next + maxBatch);
+    next += maxBatch;
+    if (options.isUncertain) {
+      const stored = await lago.findStored(batch, signal);
+      for (const id of stored) result.alreadyThere.add(id);
+      batch = batch.filter(({ transaction_id: id }) => !stored.has(id));
+    }
+    if (batch.length === 0) return;
+    if (!batch.every(options.mayStillSend)) throw new PeriodClosedError();
+    const { delivered, alreadyThere, rejected, unprocessed } = await lago.sendBatch(batch, signal);
+    for (const id of delivered) result.sent.add(id);
+    for (const id of alreadyThere) result.alreadyThere.add(id);
+    for (const { transactionId, reason } of rejected) result.rejected.set(transactionId, reason);
+    result.unprocessed.push(...unprocessed);
+  }
+
+  async function work() {
+    while (next < events.length && result.failure === undefined) {
+      try {
+        await sendNext();
+      } catch (error) {
+        result.failure ??= error;
+      }
+    }
+  }
+
+  await Promise.all(Array.from({ length: options.inFlight }, work));
+  return result;
+}
