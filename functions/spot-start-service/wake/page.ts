@@ -76,7 +76,6 @@ ${looksAgain && html`<noscript><meta http-equiv="refresh" content="5"></noscript
       [markerHeader]: mood,
       'Retry-After': String(retryAfterS),
       'X-Robots-Tag': 'noindex, nofollow',
-      Vary: 'X-Spot-Start, Sec-Purpose, User-Agent',
     },
   );
 }

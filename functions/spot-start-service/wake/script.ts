@@ -30,7 +30,6 @@ export const script = `(() => {
     timer = setTimeout(look, ms);
   }
   async function look() {
-    if (document.hidden) return;
     const mood = main.dataset.mood;
     try {
       const answer = await fetch(location.href, { headers: { 'X-Spot-Start': 'poll' }, cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(20000) });
@@ -47,7 +46,7 @@ export const script = `(() => {
         if (mark === 'ready' && wanted !== undefined && !isHere(wanted)) return location.replace(wanted);
       }
     } catch {}
-    again(mood === 'starting' || mood === 'ready' ? (Date.now() - began < 60000 ? 1500 : 4000) : 10000);
+    again(mood !== 'starting' && mood !== 'ready' ? 10000 : document.hidden || Date.now() - began > 60000 ? 4000 : 1500);
   }
   setInterval(tick, 1000);
   document.addEventListener('visibilitychange', () => document.hidden || again(0));

@@ -175,6 +175,10 @@ describe('the page', () => {
     expect(body).not.toContain('<img');
   });
 
+  test('is small: one round trip of a new connection carries it, with its style and script', async () => {
+    expect(Buffer.byteLength((await visit()).body)).toBeLessThan(14_000);
+  });
+
   test('refreshes itself where scripts are off', async () => {
     expect((await visit()).body).toContain('<noscript><meta http-equiv="refresh" content="5"></noscript>');
   });
