@@ -14,6 +14,11 @@ export interface KeyValue {
   put(key: string, value: unknown, options?: PutOptions): Promise<void>;
   /** True when this call wrote it; of many at once exactly one does. */
   putIfAbsent(key: string, value: unknown, options?: PutOptions): Promise<boolean>;
+  /**
+   * Adds to a number, which begins at 0, and resolves with the sum; of many at once none is lost. Whole numbers below
+   * 2 ** 53. The time of `ttlMs` begins with the first of them.
+   */
+  add(key: string, amount: number, options?: PutOptions): Promise<number>;
 }
 
 export interface LogEntry {
@@ -27,10 +32,13 @@ export interface LogEntry {
 /** Entries in the order of their arrival, in streams of their own. */
 export interface Log {
   append(stream: string, value: unknown): Promise<string>;
-  /** The entries after a cursor (from the first one without it), `limit` at most, 100 by default. `next` while there may be more. */
+  /**
+   * The entries after a cursor (from the first one without it), `limit` at most, 100 by default. `next` while there may be
+   * more. With `newestFirst` from the newest one back, and `after` is the cursor of the page before.
+   */
   page(
     stream: string,
-    options?: { after?: string | undefined; limit?: number },
+    options?: { after?: string | undefined; limit?: number; newestFirst?: boolean },
   ): Promise<{ entries: LogEntry[]; next?: string }>;
   /** Drops what was appended before that time (exclusive); resolves with how many. */
   prune(stream: string, beforeMs: number): Promise<number>;
@@ -85,6 +93,19 @@ export function createStore(engine: Engine, options: { name: string; now?: () =>
       );
       return written.length === 1;
     },
+    async add(key, amount, { ttlMs } = {}) {
+      await sweep();
+      const [row] = await engine.query(
+        `INSERT INTO kv (key, value, expires_at) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO UPDATE SET
+           value = CASE WHEN kv.expires_at <= $4 THEN excluded.value
+             ELSE CAST(CAST(kv.value AS BIGINT) + CAST(excluded.value AS BIGINT) AS TEXT) END,
+           expires_at = CASE WHEN kv.expires_at <= $4 THEN excluded.expires_at ELSE kv.expires_at END
+         RETURNING value`,
+        [scoped(key), String(amount), expiry(ttlMs), now()],
+      );
+      return Number(row?.value);
+    },
   };
 
   const log: Log = {
@@ -92,11 +113,13 @@ export function createStore(engine: Engine, options: { name: string; now?: () =>
       const [row] = await engine.query(engine.append, [scoped(stream), now(), JSON.stringify(value)]);
       return String(row?.seq);
     },
-    async page(stream, { after = '0', limit = 100 } = {}) {
-      const rows = await engine.query(
-        'SELECT seq, at, value FROM log WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3',
-        [scoped(stream), Number(after), limit],
-      );
+    async page(stream, { after, limit = 100, newestFirst = false } = {}) {
+      const from = newestFirst ? `seq < $2 ORDER BY seq DESC` : `seq > $2 ORDER BY seq`;
+      const rows = await engine.query(`SELECT seq, at, value FROM log WHERE stream = $1 AND ${from} LIMIT $3`, [
+        scoped(stream),
+        after === undefined ? (newestFirst ? Number.MAX_SAFE_INTEGER : 0) : Number(after),
+        limit,
+      ]);
       const entries = rows.map(({ seq, at, value }) => ({
         cursor: String(seq),
         at: Number(at),
