@@ -8,6 +8,7 @@ import { createPostAlert } from './budgets/webhook.ts';
 import type { settings as schema } from './config.ts';
 import type { LlmGlobalSpendOptions } from './handler.ts';
 import { createMetricsRoutes } from './metrics/routes.ts';
+import { createPageRenderer } from './page/routes.ts';
 import { createReports } from './report/reports.ts';
 
 type Settings = z.infer<typeof schema>;
@@ -44,7 +45,7 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
       now,
       deadlineMs: settings.SPEND_DEADLINE_MS,
       routes: { ...scheduled.routes, ...metrics.routes },
-      renderers: { ...metrics.renderers },
+      renderers: { ...metrics.renderers, html: createPageRenderer({ reports, budgets, now }) },
       tick: scheduled.tick,
     },
     async close() {
