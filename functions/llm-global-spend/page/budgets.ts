@@ -20,7 +20,7 @@ function outlook(state: BudgetState): string {
   const { spend, forecast, notes } = state;
   if (spend === null) return notes[0]?.message ?? 'It could not be read';
   if (forecast === null) return 'too early for a forecast';
-  return `${isForecastOver(state) ? '▲ ' : ''}${dollars(forecast)} by its end at this rate`;
+  return `${isForecastOver(state) ? '▲ ' : ''}on course for ${dollars(forecast)}`;
 }
 
 const rank = { over: 0, warning: 1, unknown: 2, ok: 3 };

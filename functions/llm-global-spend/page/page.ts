@@ -9,7 +9,7 @@ import { script } from './script.ts';
 import { type StackedDays, toStackedDays } from './series.ts';
 import { style } from './style.ts';
 import { renderTable } from './tables.ts';
-import { type SpendView, tables } from './view.ts';
+import type { SpendView, TableDimension } from './view.ts';
 
 /** Beside the hashes of its own style and script nothing of a page may load, and nothing leaves its origin. */
 export const shell = (status: number, title: string, body: Markup, headers: Record<string, string> = {}) =>
@@ -84,6 +84,12 @@ function renderSpending(view: SpendView): Markup {
 ${renderDays(stacked, unit)}</section>`;
 }
 
+// Two stacks of cards, so that a short one leaves no hole beside a long one.
+const stacks: TableDimension[][] = [
+  ['model', 'key'],
+  ['team', 'user'],
+];
+
 /** `format=html`: one file, no network but this function's own. */
 export function renderPage(view: SpendView, now: Date): FunctionResponse {
   const { query, chart, budgets, notes } = view;
@@ -100,7 +106,7 @@ ${renderFilters(view)}
 ${renderNotes(chart.complete ? 'Note' : 'This is not all', notes)}
 ${renderSpending(view)}
 ${renderBudgets(budgets)}
-<div class="two">${tables.map((dimension) => renderTable(dimension, view.tables[dimension], query))}</div>
+<div class="two">${stacks.map((stack) => html`<div>${stack.map((dimension) => renderTable(dimension, view.tables[dimension], query))}</div>`)}</div>
 <footer><p>Read ${now.toISOString().slice(0, 16).replace('T', ' ')} UTC from LiteLLM (${chart.source}). Days are ${chart.window.timezone}; LiteLLM writes a request some seconds after its end.</p></footer>
 </main>`,
   );

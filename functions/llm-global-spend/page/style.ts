@@ -50,7 +50,7 @@ ${Array.from({ length: 8 }, (_, at) => `.s${at}{fill:var(--c${at})}.d${at}{backg
 #tip>*{display:block;overflow-wrap:anywhere}#tip b{font-weight:500;color:var(--soft)}#tip strong{font-size:16px;margin-bottom:3px}
 #tip[hidden]{display:none}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:18px;align-items:start}
-.two>*{min-width:0}
+.two>*{min-width:0;display:grid;gap:18px}
 table{width:100%;border-collapse:collapse;font-size:14px}
 th{font-size:12px;color:var(--muted);font-weight:500;text-align:right;padding:4px 0 6px 12px;white-space:nowrap}
 td{border-top:1px solid var(--line);padding:7px 0 7px 12px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -74,8 +74,8 @@ code{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:any
 @media (max-width:720px){
 main{padding:18px 14px 36px;gap:14px}.card{padding:14px 15px}
 .tiles{gap:10px;grid-template-columns:1fr 1fr}.tile:first-child{grid-column:1/-1}.tile b{font-size:24px}
-.wide{display:none}.narrow{display:block}.two{grid-template-columns:1fr;gap:14px}
-.picker form{width:100%}.picker input{flex:1;min-width:0}
+.wide{display:none}.narrow{display:block}.two,.two>*{grid-template-columns:minmax(0,1fr);gap:14px}
+.picker form{width:100%}.picker label{flex:1 1 40%;display:flex;gap:6px;align-items:center}.picker input{flex:1;min-width:0;padding:5px}
 .chips a{padding:7px 13px}
 .optional{display:none}}
 @media print{:root{--plane:#fff}main{max-width:none;padding:0}.picker,nav,form,#tip{display:none}.card{break-inside:avoid-page;border-color:#ccc}}

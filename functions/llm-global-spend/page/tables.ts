@@ -10,13 +10,18 @@ const titles: Record<TableDimension, string> = { model: 'By model', team: 'By te
 const shownRows = 10;
 
 /** A hash is no name to read: its ends tell it from the others, and the whole stands in the tooltip. */
-const shortId = (id: string) => (id.length > 24 ? `${id.slice(0, 10)}…${id.slice(-6)}` : id);
+const shortId = (id: string) => (/^[0-9a-f]{40,}$/.test(id) ? `${id.slice(0, 10)}…${id.slice(-6)}` : id);
 
 function nameCell({ id, name }: Label, dimension: TableDimension, query: SpendQuery): Markup {
   if (id === '') return html`<span class="muted">no ${dimension}</span>`;
   const link = toLink({ ...query, filters: { ...query.filters, [dimension]: id } });
   const shown = name === '' || name === id ? shortId(id) : name;
   return html`<a href="${link}" title="${id}">${shown}</a>${shown !== id && name !== id && html`<small>${shortId(id)}</small>`}`;
+}
+
+function shareText(part: PicoUsd, whole: PicoUsd): string {
+  const percent = percentOf(part, whole);
+  return percent === 0 && part > 0n ? '<0.1 %' : `${percent.toFixed(1)} %`;
 }
 
 const share = (part: PicoUsd, whole: PicoUsd) =>
@@ -32,10 +37,10 @@ export function renderTable(dimension: TableDimension, report: SpendReport | str
   const row = (group: SpendGroup) => {
     const label = group.by[dimension] ?? { id: '', name: '' };
     return html`<tr><td>${nameCell(label, dimension, query)}${share(group.spend, report.spend)}</td>
-<td title="${exactDollars(group.spend)}">${dollars(group.spend)}</td><td>${percentOf(group.spend, report.spend)} %</td>
+<td title="${exactDollars(group.spend)}">${dollars(group.spend)}</td><td class="optional">${shareText(group.spend, report.spend)}</td>
 <td class="optional">${compact(group.requests)}</td><td>${compact(group.tokens?.total ?? null)}</td></tr>`;
   };
-  const head = html`<thead><tr><th scope="col"><span class="muted">${dimension}</span></th><th scope="col">spent</th><th scope="col">share</th><th scope="col" class="optional">requests</th><th scope="col">tokens</th></tr></thead>`;
+  const head = html`<thead><tr><th scope="col"><span class="muted">${dimension}</span></th><th scope="col">spent</th><th scope="col" class="optional">share</th><th scope="col" class="optional">requests</th><th scope="col">tokens</th></tr></thead>`;
   const rest = report.groups.slice(shownRows);
   return html`<section class="card">${title}
 <table>${head}<tbody>${report.groups.slice(0, shownRows).map(row)}</tbody></table>

@@ -6,8 +6,7 @@ import type { Dimension, SpendQuery } from '../report/query.ts';
 import type { Note, Reports, SpendReport, Totals } from '../report/report.ts';
 import { maxDayColumns } from './series.ts';
 
-export const tables = ['model', 'team', 'user', 'key'] as const;
-export type TableDimension = (typeof tables)[number];
+export type TableDimension = 'model' | 'team' | 'user' | 'key';
 
 /** Everything that the page shows. */
 export interface SpendView {
