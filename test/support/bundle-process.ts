@@ -43,6 +43,10 @@ export async function runBundle(file: string, env: Record<string, string> = {}):
     const listening = lines.find((line) => line.includes('"msg":"listening"'));
     if (listening !== undefined) return JSON.parse(listening).port as number;
     return child.exitCode === null ? undefined : 0;
+  }).catch((error: unknown) => {
+    // Else it would outlive the tests, and hold their output open.
+    child.kill('SIGKILL');
+    throw error;
   });
   return { port, child, lines, exited };
 }
