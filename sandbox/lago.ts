@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createCatalog, type LagoCatalog } from './lago/catalog.ts';
 import { answerGraphql } from './lago/graphql.ts';
 import { answerCatalog } from './lago/routes.ts';
+import { seedCatalog } from './lago/seed.ts';
 import { type LagoEvent, type LagoProfile, type Stored, writeBatch } from './lago-events.ts';
 import { runSandbox, type Sandbox, type SandboxCall, type SandboxFlags, sendJson, startSandbox } from './server.ts';
 
@@ -79,13 +80,14 @@ function listEvents({ query, res }: SandboxCall, events: Stored[], profile: Lago
 /**
  * A simulated Lago: the events API with the idempotency of its version. `1.39` (atomic batches) unless `profile` says
  * `1.12` (a duplicate inside a batch is a 500 and leaves the events before it), `1.33` (422, yet the others are stored)
- * or `clickhouse` (a duplicate is accepted and replaces).
+ * or `clickhouse` (a duplicate is accepted and replaces). With a `seed` the simulated LiteLLM's customers have subscriptions.
  */
 export async function startLagoSandbox(options: SandboxFlags & { now?: () => Date } = {}): Promise<LagoSandbox> {
   const profile = (options.profile ?? '1.39') as LagoProfile;
   if (!(profile in versions)) throw new Error(`Unknown profile: take one of ${Object.keys(versions).join(', ')}`);
   const events: Stored[] = [];
   const catalog = createCatalog(profile, options.now ?? (() => new Date()));
+  if (options.seed !== undefined) seedCatalog(catalog);
 
   function create(call: SandboxCall, incoming: LagoEvent[], single: boolean) {
     const outcome = writeBatch(events, incoming, profile, () => ({

@@ -1,25 +1,129 @@
 import * as z from 'zod';
 import { authSettings, logSettings } from '#shared/config/common.ts';
-import { flag, httpUrl, integer, optionalSecret } from '#shared/config/settings.ts';
+import { readSecret, type Secret } from '#shared/config/secrets.ts';
+import { flag, httpUrl, integer, list, loadSettings, optionalSecret } from '#shared/config/settings.ts';
+import { ConfigError } from '#shared/errors.ts';
+import { type Backend, kinds } from './backends/backend.ts';
+import { type BackendDefaults, parseBackends, toBackend } from './backends/parse.ts';
 
 const text = (fallback: string) => z.string().default(fallback);
+const milliseconds = (fallback: number) => integer({ fallback, max: 86_400_000 });
+
+/** Seconds, fractions allowed, in ms. */
+const seconds = (fallback: number) =>
+  z
+    .string()
+    .optional()
+    .transform((given, context) => {
+      if (given === undefined) return fallback * 1_000;
+      if (/^\d{1,5}(\.\d{1,3})?$/.test(given)) return Math.round(Number(given) * 1_000);
+      context.addIssue('must be a number of seconds from 0 to 99999');
+      return z.NEVER;
+    });
+
+const aliases = () =>
+  z
+    .string()
+    .optional()
+    .transform((given, context): ReadonlyMap<string, string> => {
+      if (given === undefined) return new Map();
+      try {
+        return new Map(Object.entries(z.record(z.string(), z.string().min(1)).parse(JSON.parse(given))));
+      } catch {
+        context.addIssue('must be a JSON object of names: {"gpt-4o": "llama3.3"}');
+        return z.NEVER;
+      }
+    });
 
 export const settings = z.object({
   ...authSettings,
   ...logSettings,
+  BACKENDS: z.string().optional(),
   BACKEND_URL: httpUrl().optional(),
+  BACKEND_KIND: z.enum(kinds).default('plain'),
+  'backend-api-key': optionalSecret(),
   OLLAMA_URL: httpUrl().optional(),
   OLLAMA_MODEL: text('llama2'),
   'openai-api-key': optionalSecret(),
   OPENAI_BASE_URL: httpUrl().default('https://api.openai.com'),
   OPENAI_MODEL: text('gpt-4o-mini'),
+  MODEL_ALIASES: aliases(),
+  COMPLETION_MODEL: z.string().optional(),
   COMPLETION_FALLBACK: flag(true),
   COMPLETION_TIMEOUT_MS: integer({ fallback: 1_200_000, min: 1, max: 86_400_000 }),
-  BACKEND_CONNECT_TIMEOUT_MS: integer({ fallback: 10_000, max: 86_400_000 }),
-  BACKEND_FIRST_BYTE_TIMEOUT_MS: integer({ fallback: 1_200_000, max: 86_400_000 }),
-  BACKEND_IDLE_TIMEOUT_MS: integer({ fallback: 600_000, max: 86_400_000 }),
+  BACKEND_CONNECT_TIMEOUT_MS: milliseconds(10_000),
+  BACKEND_FIRST_BYTE_TIMEOUT_MS: milliseconds(1_200_000),
+  BACKEND_IDLE_TIMEOUT_MS: milliseconds(600_000),
+  BACKEND_TOTAL_TIMEOUT_MS: milliseconds(0),
+  RETRIES: integer({ fallback: 2, max: 10 }),
+  RETRY_BASE_MS: milliseconds(250),
+  RETRY_MAX_WAIT_MS: milliseconds(10_000),
+  RETRY_BODY_BYTES: integer({ fallback: 1024 * 1024, max: 256 * 1024 * 1024 }),
+  BREAKER_FAILURES: integer({ fallback: 5, max: 10_000 }),
+  BREAKER_WINDOW_MS: milliseconds(30_000),
+  BREAKER_OPEN_MS: milliseconds(15_000),
+  HEALTHCHECK_ENDPOINT: z.string().startsWith('/', 'must be a path').optional(),
+  HEALTHCHECK_INTERVAL_S: seconds(10),
+  READY_TIMEOUT: seconds(1_200),
+  ALLOW_PARALLEL: flag(true),
+  MAX_CONCURRENCY: integer({ fallback: 0, max: 100_000 }),
+  MAX_QUEUE: integer({ fallback: 1_000, max: 100_000 }),
+  MAX_WAIT_TIME: seconds(10),
+  CANCEL_ON_DISCONNECT: flag(true),
+  SSE_PING_S: seconds(15),
+  OWN_ROUTES: z.enum(['short', 'prefixed']).default('short'),
+  CORS_ORIGINS: list().default([]),
   LOGS_LINES: integer({ fallback: 1_000, max: 100_000 }),
   HISTORY_LINES: integer({ fallback: 1_000, max: 100_000 }),
 });
 
 export type Settings = z.infer<typeof settings>;
+
+/** Everything that the function is told: its settings, and the backends made of them. */
+export interface Config {
+  settings: Settings;
+  backends: Backend[];
+}
+
+const toDefaults = (given: Settings): BackendDefaults => ({
+  timeouts: {
+    connectMs: given.BACKEND_CONNECT_TIMEOUT_MS,
+    firstByteMs: given.BACKEND_FIRST_BYTE_TIMEOUT_MS,
+    idleMs: given.BACKEND_IDLE_TIMEOUT_MS,
+    totalMs: given.BACKEND_TOTAL_TIMEOUT_MS,
+  },
+  maxConcurrency: given.ALLOW_PARALLEL ? given.MAX_CONCURRENCY || Number.POSITIVE_INFINITY : 1,
+  cancelOnDisconnect: given.CANCEL_ON_DISCONNECT,
+  healthPath: given.HEALTHCHECK_ENDPOINT,
+});
+
+/** `OLLAMA_URL` is an origin, or the full `/api/generate` as the predecessor had it. */
+const toOllamaBase = (url: string) => url.replace(/\/api\/generate\/?$/, '');
+
+/** BACKENDS, else the one of BACKEND_URL, OLLAMA_URL and openai-api-key that comes first; none is an empty list. */
+async function readBackends(given: Settings, secret: (name: string) => Secret): Promise<Backend[]> {
+  const { BACKENDS, BACKEND_URL, OLLAMA_URL } = given;
+  const defaults = toDefaults(given);
+  if (BACKENDS !== undefined) {
+    const beside = [BACKEND_URL && 'BACKEND_URL', OLLAMA_URL && 'OLLAMA_URL'].filter((name) => name !== undefined);
+    if (beside.length > 0) throw new ConfigError(beside.map((name) => `${name}: has no meaning beside BACKENDS`));
+    return parseBackends(BACKENDS, defaults, secret);
+  }
+  if (BACKEND_URL !== undefined) {
+    const key = given['backend-api-key'];
+    const credential = key?.read() === undefined ? undefined : key;
+    return [toBackend({ name: 'backend', url: BACKEND_URL, kind: given.BACKEND_KIND, credential }, defaults)];
+  }
+  if (OLLAMA_URL !== undefined) {
+    return [toBackend({ name: 'ollama', url: toOllamaBase(OLLAMA_URL), kind: 'ollama' }, defaults)];
+  }
+  const credential = given['openai-api-key'];
+  if (credential?.read() === undefined) return [];
+  return [toBackend({ name: 'openai', url: given.OPENAI_BASE_URL, kind: 'openai', credential }, defaults)];
+}
+
+/** Throws ConfigError that names every bad setting and shows no value. */
+export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
+  const given = loadSettings(settings, env);
+  return { settings: given, backends: await readBackends(given, (name) => readSecret(name, env)) };
+}

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Caller } from '#shared/auth/authenticate.ts';
+import { type Backend, credentialFields } from './backends/backend.ts';
 
 /** RFC 9110 7.6.1: these are between two neighbours, and so is every field that Connection names. */
 const hopByHop = new Set([
@@ -13,72 +14,111 @@ const hopByHop = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+const none: ReadonlySet<string> = new Set();
 
-function namedInConnection(raw: string[]): Set<string> {
-  const named = new Set<string>();
+function namedInConnection(raw: readonly string[]): ReadonlySet<string> {
+  let named: Set<string> | undefined;
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index]?.toLowerCase() !== 'connection') continue;
-    for (const name of raw[index + 1]?.split(',') ?? []) named.add(name.trim().toLowerCase());
+    const value = raw[index + 1] ?? '';
+    if (/^(keep-alive|close)$/i.test(value)) continue;
+    named ??= new Set();
+    for (const name of value.split(',')) named.add(name.trim().toLowerCase());
   }
-  return named;
+  return named ?? none;
 }
 
+const authorizationOnly: ReadonlySet<string> = new Set(['authorization']);
+const apiKeyOnly: ReadonlySet<string> = new Set(['x-api-key']);
+const bothKeys: ReadonlySet<string> = new Set(['authorization', 'x-api-key']);
+const signatureOnly: ReadonlySet<string> = new Set(['x-hub-signature-256']);
+
 /** The fields that admitted the caller here: what opened our door must not be shown at the backend's. */
-function ownCredentials(headers: IncomingHttpHeaders, caller: Caller): Set<string> {
-  if (caller.method === 'hmac') return new Set(['x-hub-signature-256']);
-  if (caller.method !== 'api-key') return new Set();
+function ownCredentials(headers: IncomingHttpHeaders, caller: Caller): ReadonlySet<string> {
+  if (caller.method === 'hmac') return signatureOnly;
+  if (caller.method !== 'api-key') return none;
   const [scheme = '', value = ''] = (headers.authorization ?? '').split(/\s+/, 2);
-  if (!/^(bearer|basic)$/i.test(scheme) || value === '') return new Set(['x-api-key']);
+  if (!/^(bearer|basic)$/i.test(scheme) || value === '') return apiKeyOnly;
   const password = Buffer.from(value, 'base64').toString('utf8');
   const key = /^basic$/i.test(scheme) ? password.slice(password.indexOf(':') + 1) : value;
   // An X-Api-Key beside it is meant for the backend (Anthropic's clients), unless it is the same key again.
-  return new Set(headers['x-api-key'] === key ? ['authorization', 'x-api-key'] : ['authorization']);
+  return headers['x-api-key'] === key ? bothKeys : authorizationOnly;
 }
 
-export interface ForwardedCaller {
+export interface ForwardedCall {
+  rawHeaders: readonly string[];
+  headers: IncomingHttpHeaders;
   caller: Caller;
   callId: string;
-  /** The backend's own credential; the caller's Authorization gives way to it. */
-  authorization?: string | undefined;
 }
 
-/** Name, value, name, value for the backend, with spelling, order and repeats as they came. Host is the client's to set. */
+const ownVia = '1.1 completion-proxy';
+
+/** How often a call has passed a completion proxy: a backend that is our own address would send it round for ever. */
+export const timesPassed = ({ via = '' }: IncomingHttpHeaders) => via.split('completion-proxy').length - 1;
+
+/**
+ * Name, value, name, value for the backend, with spelling, order and repeats as they came. Host is the client's to set,
+ * and the length where the body is at hand.
+ */
 export function toBackendHeaders(
-  raw: string[],
-  headers: IncomingHttpHeaders,
-  { caller, callId, authorization }: ForwardedCaller,
+  { rawHeaders: raw, headers, caller, callId }: ForwardedCall,
+  backend: Backend,
+  isBodyAtHand = false,
 ): string[] {
   const named = namedInConnection(raw);
   const own = ownCredentials(headers, caller);
+  const key = backend.credential?.read();
   const kept: string[] = [];
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
     const lower = name.toLowerCase();
     // Expect is between us and the caller: the server has answered 100 by now.
-    if (lower === 'host' || lower === 'expect' || lower === 'x-request-id') continue;
+    if (lower === 'host' || lower === 'expect' || lower === 'x-request-id' || lower === 'via') continue;
+    if (isBodyAtHand && lower === 'content-length') continue;
     if (hopByHop.has(lower) || named.has(lower) || own.has(lower)) continue;
-    if (lower === 'authorization' && authorization !== undefined) continue;
+    if (key !== undefined && (lower === 'authorization' || lower === 'x-api-key' || lower === 'api-key')) continue;
     kept.push(name, raw[index + 1]!);
   }
-  kept.push('X-Request-ID', callId);
-  if (authorization !== undefined) kept.push('Authorization', authorization);
+  kept.push('X-Request-ID', callId, 'Via', headers.via === undefined ? ownVia : `${headers.via}, ${ownVia}`);
+  if (key !== undefined) {
+    const { name, value } = credentialFields(backend, key);
+    kept.push(name, value);
+  }
   return kept;
 }
 
+export interface CallerFields {
+  callId: string;
+  /** The backend's CORS fields give way to ours. */
+  withoutCors?: boolean;
+}
+
 /** The backend's fields for the caller. Its own request id stays; ours is added where it has none. */
-export function toCallerHeaders(raw: string[], callId: string): [string, string][] {
+export function toCallerHeaders(
+  raw: readonly string[],
+  { callId, withoutCors = false }: CallerFields,
+): [string, string][] {
   const named = namedInConnection(raw);
   const kept: [string, string][] = [];
   let hasRequestId = false;
+  let isEventStream = false;
+  let hasBuffering = false;
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
+    const value = raw[index + 1]!;
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || named.has(lower)) continue;
     // The wrapper would take a backend's X-Call-Id for ours.
     if (lower === 'x-call-id') continue;
-    hasRequestId ||= lower === 'x-request-id';
-    kept.push([name, raw[index + 1]!]);
+    if (withoutCors && lower.startsWith('access-control-')) continue;
+    if (lower === 'x-request-id') hasRequestId = true;
+    else if (lower === 'x-accel-buffering') hasBuffering = true;
+    else if (lower === 'content-type') isEventStream = value.startsWith('text/event-stream');
+    kept.push([name, value]);
   }
   if (!hasRequestId) kept.push(['X-Request-ID', callId]);
+  // nginx in front of us would collect the stream.
+  if (isEventStream && !hasBuffering) kept.push(['X-Accel-Buffering', 'no']);
   return kept;
 }

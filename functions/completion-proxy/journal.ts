@@ -1,19 +1,17 @@
 import { isIP } from 'node:net';
 import type { FunctionEvent } from '#shared/http/function.ts';
 
-/** The last lines, oldest dropped first, bounded by number and by size: prompts can be long. */
-export function createRing(maxLines: number, maxBytes = 8 * 1024 * 1024) {
-  const lines: string[] = [];
-  let bytes = 0;
+/** The last entries, oldest dropped first, bounded by number and by size: prompts can be long. */
+export function createRing<Entry>(maxEntries: number, sizeOf: (entry: Entry) => number, maxSize = 8 * 1024 * 1024) {
+  const entries: Entry[] = [];
+  let size = 0;
   return {
-    add(line: string) {
-      lines.push(line);
-      bytes += Buffer.byteLength(line) + 1;
-      while (lines.length > 0 && (lines.length > maxLines || bytes > maxBytes)) {
-        bytes -= Buffer.byteLength(lines.shift()!) + 1;
-      }
+    add(entry: Entry) {
+      entries.push(entry);
+      size += sizeOf(entry);
+      while (entries.length > 0 && (entries.length > maxEntries || size > maxSize)) size -= sizeOf(entries.shift()!);
     },
-    text: () => lines.map((line) => `${line}\n`).join(''),
+    text: (toLine: (entry: Entry) => string) => entries.map((entry) => `${toLine(entry)}\n`).join(''),
   };
 }
 
@@ -26,9 +24,9 @@ export const escapeControls = (text: string) =>
 
 /** The caller's address: the first of X-Forwarded-For (a caller can forge it), else the peer's, which is the watchdog. */
 export function originOf({ headers, remoteAddress }: Pick<FunctionEvent, 'headers' | 'remoteAddress'>): string {
-  const first = String(headers['x-forwarded-for'] ?? '')
-    .split(',', 1)[0]!
-    .trim();
+  const forwarded = headers['x-forwarded-for'];
+  if (forwarded === undefined) return remoteAddress || '-';
+  const first = String(forwarded).split(',', 1)[0]!.trim();
   return isIP(first) > 0 ? first : remoteAddress || '-';
 }
 
@@ -41,25 +39,37 @@ export interface HistoryEntry {
   request_id: string;
 }
 
+type JournalLevel = 'INFO' | 'WARNING' | 'ERROR';
+
+interface LogEntry {
+  at: number;
+  level: JournalLevel;
+  origin: string;
+  callId: string;
+  message: string;
+}
+
 export interface Journal {
-  log(level: 'INFO' | 'WARNING' | 'ERROR', origin: string, callId: string, message: string): void;
+  log(level: JournalLevel, origin: string, callId: string, message: string): void;
   remember(entry: HistoryEntry): void;
   logs(): string;
   history(): string;
 }
 
-/** What `/logs` and `/history` show. In memory, of this replica, since its start. */
-export function createJournal(options: { logsLines: number; historyLines: number; now?: () => Date }): Journal {
-  const { now = () => new Date() } = options;
-  const logs = createRing(options.logsLines);
-  const history = createRing(options.historyLines);
+const maxMessage = 2_000;
+const toLine = ({ at, level, origin, callId, message }: LogEntry) =>
+  escapeControls(`[${new Date(at).toISOString()}] [${level}] [${origin}] [${callId}] ${message}`).slice(0, maxMessage);
+
+/** What `/logs` and `/history` show. In memory, of this replica, since its start. Lines are written when they are read. */
+export function createJournal(options: { logsLines: number; historyLines: number; now?: () => number }): Journal {
+  const { now = Date.now } = options;
+  const logs = createRing<LogEntry>(options.logsLines, ({ message }) => message.length + 200);
+  const history = createRing<string>(options.historyLines, (line) => Buffer.byteLength(line) + 1);
   return {
-    log(level, origin, callId, message) {
-      const line = `[${now().toISOString()}] [${level}] [${origin}] [${callId}] ${message}`;
-      logs.add(escapeControls(line).slice(0, 2_000));
-    },
+    log: (level, origin, callId, message) =>
+      logs.add({ at: now(), level, origin, callId, message: message.slice(0, maxMessage) }),
     remember: (entry) => history.add(JSON.stringify(entry)),
-    logs: logs.text,
-    history: history.text,
+    logs: () => logs.text(toLine),
+    history: () => history.text((line) => line),
   };
 }

@@ -1,29 +1,107 @@
 import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
-import { chooseBackend } from './backend.ts';
-import type { Settings } from './config.ts';
+import { createLogger } from '#shared/log.ts';
+import { watchHealth } from './backends/health.ts';
+import { isGlob } from './backends/patterns.ts';
+import { createPools } from './backends/pools.ts';
+import { createUpstream } from './backends/upstream.ts';
+import type { CompletionKind } from './completion/dialects.ts';
+import { createGenerate } from './completion/generate.ts';
+import type { Config } from './config.ts';
 import { toErrorBody } from './dialect.ts';
-import { createForward } from './forward.ts';
-import { createGeneratorChoice } from './generator.ts';
-import { createProxyHandler, withJournal } from './handler.ts';
+import { withDoor } from './door.ts';
+import { createProxyHandler } from './handler.ts';
 import { createJournal } from './journal.ts';
+import { createCors } from './own/cors.ts';
+import { createFindRoute, createOwnRoutes } from './own/routes.ts';
+import type { Observe } from './road/observer.ts';
+import { createRoad } from './road/road.ts';
 
-/** The whole function from its settings; `close` lets the backends' connections go. */
-export function createProxy(settings: Settings): Handler {
-  const forward = createForward({
-    connectMs: settings.BACKEND_CONNECT_TIMEOUT_MS,
-    firstByteMs: settings.BACKEND_FIRST_BYTE_TIMEOUT_MS,
-    idleMs: settings.BACKEND_IDLE_TIMEOUT_MS,
-  });
-  const parts = {
-    chooseBackend: () => chooseBackend(settings),
-    chooseGenerator: createGeneratorChoice(settings),
-    forward,
-    journal: createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES }),
-    completionFallback: settings.COMPLETION_FALLBACK,
+const clock = () => performance.now();
+const now = () => new Date();
+
+/** The model of a `/completion` that names none. */
+function toModelOf({ settings, backends }: Config) {
+  const { COMPLETION_MODEL, OLLAMA_MODEL, OPENAI_MODEL } = settings;
+  const defaults: Record<CompletionKind, string> = {
+    ollama: OLLAMA_MODEL,
+    openai: OPENAI_MODEL,
+    anthropic: 'claude-sonnet-4-5',
   };
+  return (kind: CompletionKind): string => {
+    if (COMPLETION_MODEL !== undefined) return COMPLETION_MODEL;
+    const named = backends
+      .filter((backend) => backend.kind === kind)
+      .flatMap(({ models, aliases }) => [...(models?.texts ?? []), ...aliases.keys()]);
+    return named.find((name) => !isGlob(name)) ?? defaults[kind];
+  };
+}
+
+/** The whole function from its settings; `close` ends the health checks and lets the backends' connections go. */
+export function createProxy(config: Config, observe?: Observe): Handler {
+  const { settings, backends } = config;
   const authenticate = createAuthenticate(settings, 'completion-proxy');
-  const handler = defineFunction({ authenticate, errorBody: toErrorBody }, createProxyHandler(parts));
-  return Object.assign(withJournal(handler, parts), { close: forward.close });
+  const pools = createPools();
+  const upstreams = backends.map((backend) =>
+    createUpstream(backend, {
+      breaker: {
+        failures: settings.BREAKER_FAILURES,
+        windowMs: settings.BREAKER_WINDOW_MS,
+        openMs: settings.BREAKER_OPEN_MS,
+      },
+      gate: { maxQueue: settings.MAX_QUEUE, maxWaitMs: settings.MAX_WAIT_TIME },
+      clock,
+    }),
+  );
+  const health = watchHealth(upstreams, {
+    find: pools.find,
+    // One backend has nobody to take its place: it is asked only when somebody wants to know.
+    intervalMs:
+      upstreams.length > 1 || settings.HEALTHCHECK_ENDPOINT !== undefined ? settings.HEALTHCHECK_INTERVAL_S : 0,
+    readyTimeoutMs: settings.READY_TIMEOUT,
+    log: createLogger({ level: settings.LOG_LEVEL }),
+  });
+  const road = createRoad({
+    upstreams,
+    find: pools.find,
+    modelAliases: settings.MODEL_ALIASES,
+    retryBodyBytes: settings.RETRY_BODY_BYTES,
+    ssePingMs: settings.SSE_PING_S,
+    retries: settings.RETRIES,
+    retryBaseMs: settings.RETRY_BASE_MS,
+    retryMaxWaitMs: settings.RETRY_MAX_WAIT_MS,
+    ...(observe === undefined ? {} : { observe }),
+  });
+  const journal = createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES });
+  const routes = createOwnRoutes({
+    completion: {
+      generate: createGenerate({ road, backends, modelOf: toModelOf(config) }),
+      journal,
+      fallback: settings.COMPLETION_FALLBACK,
+      timeoutMs: settings.COMPLETION_TIMEOUT_MS,
+      now,
+      clock,
+    },
+    models: { upstreams, find: pools.find, modelAliases: settings.MODEL_ALIASES, mayUse: () => true },
+    journal,
+    health,
+    now,
+  });
+  const findRoute = createFindRoute(routes, settings.OWN_ROUTES);
+  const cors = createCors(settings.CORS_ORIGINS);
+  const hasProxyPrefix = settings.OWN_ROUTES === 'short';
+  const inner = createProxyHandler({ upstreams, road, findRoute, hasProxyPrefix, withoutCors: cors !== undefined });
+  const handler = withDoor(defineFunction({ authenticate, errorBody: toErrorBody }, inner), {
+    findRoute,
+    cors,
+    journal,
+    clock,
+  });
+  return Object.assign(handler, {
+    async close() {
+      health.close();
+      await pools.close();
+    },
+  });
 }

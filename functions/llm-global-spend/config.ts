@@ -1,9 +1,10 @@
 import * as z from 'zod';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
-import { httpUrl, integer, optionalSecret, requiredSecret } from '#shared/config/settings.ts';
+import { flag, httpUrl, integer, optionalSecret, requiredSecret } from '#shared/config/settings.ts';
 import { parseBudgets } from './budgets/budget.ts';
 import { alertFormats } from './budgets/payload.ts';
 import { isDay } from './days.ts';
+import { namedColumns } from './names.ts';
 
 export const settings = z.object({
   LITELLM_API_BASE_URL: httpUrl(),
@@ -19,6 +20,30 @@ export const settings = z.object({
       if (isDay(text) && text >= '2020-01-01') return text;
       context.addIssue('must be a day since 2020, as YYYY-MM-DD');
       return z.NEVER;
+    }),
+  // Before 1.60 LiteLLM stored its host's time as if it were UTC.
+  LITELLM_UTC_OFFSET: z
+    .string()
+    .optional()
+    .transform((text = '+00:00', context) => {
+      const [, sign, hours, minutes] = /^([+-])(\d{2}):(\d{2})$/.exec(text === 'Z' ? '+00:00' : text) ?? [];
+      const total = Number(hours) * 60 + Number(minutes);
+      if (total <= 14 * 60 && Number(minutes) < 60) return sign === '-' ? -total : total;
+      context.addIssue('must be an offset from UTC such as +02:00');
+      return z.NEVER;
+    }),
+  ALLOW_FULL_SCAN: flag(false),
+  SPEND_NAMES: z
+    .string()
+    .optional()
+    .transform((text = '{}', context) => {
+      const names = z.partialRecord(z.enum(namedColumns), z.record(z.string(), z.string()));
+      try {
+        return names.parse(JSON.parse(text));
+      } catch {
+        context.addIssue(`must be JSON such as {"team": {"<id>": "<name>"}}, with any of ${namedColumns.join(', ')}`);
+        return z.NEVER;
+      }
     }),
   SPEND_BUDGETS: z
     .string()

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type * as z from 'zod';
 import { createLitellmClient } from '#shared/clients/litellm.ts';
 import { createLogger } from '#shared/log.ts';
@@ -9,7 +10,7 @@ import type { settings as schema } from './config.ts';
 import type { LlmGlobalSpendOptions } from './handler.ts';
 import { createMetricsRoutes } from './metrics/routes.ts';
 import { createPageRenderer } from './page/routes.ts';
-import { createReports } from './report/reports.ts';
+import { openReports } from './report/open.ts';
 
 type Settings = z.infer<typeof schema>;
 
@@ -24,10 +25,20 @@ function openPost(settings: Settings) {
 export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; close: () => Promise<void> } {
   const { LITELLM_API_BASE_URL: baseUrl, LITELLM_TIMEOUT_MS: timeoutMs, LITELLM_EPOCH: epoch } = settings;
   const apiKey = () => settings['litellm-api-key'].read();
-  const litellm = createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2 });
+  const { LITELLM_UTC_OFFSET: utcOffsetMinutes } = settings;
   const now = () => new Date();
   const store = openStore({ name: 'llm-global-spend', url: settings['store-url'].read() });
-  const reports = createReports({ litellm, epoch, now });
+  const reports = openReports({
+    litellm: createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2, utcOffsetMinutes }),
+    kv: store.kv,
+    // Another proxy or another key sees other days.
+    identity: () => createHash('sha256').update(`${baseUrl}\n${apiKey()}`).digest('hex').slice(0, 16),
+    epoch,
+    utcOffsetMinutes,
+    allowFullScan: settings.ALLOW_FULL_SCAN,
+    nameOverrides: settings.SPEND_NAMES,
+    now,
+  });
 
   const post = openPost(settings);
   const budgets = createBudgets({ budgets: settings.SPEND_BUDGETS, reports, store, post, now });

@@ -1,10 +1,17 @@
 import * as z from 'zod';
-import { authSettings, logSettings } from '#shared/config/common.ts';
-import { flag, httpUrl, integer, optionalSecret } from '#shared/config/settings.ts';
+import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
+import { flag, httpUrl, integer, list, optionalSecret } from '#shared/config/settings.ts';
+import { parseHostMap } from './resolve/map.ts';
 
-export const settings = z.object({
+const names = () =>
+  list()
+    .optional()
+    .transform((items = []) => items.map((item) => item.toLowerCase()));
+
+const shape = {
   ...authSettings,
   ...logSettings,
+  ...storeSettings,
   /** In the wild with a trailing slash, and with /api. */
   PORTAINER_API_URL: httpUrl().transform((url) => url.replace(/\/api$/, '')),
   'portainer-api-key': optionalSecret(),
@@ -13,8 +20,36 @@ export const settings = z.object({
   PORTAINER_CA_FILE: z.string().optional(),
   PORTAINER_INSECURE: flag(false),
   PORTAINER_TIMEOUT_MS: integer({ fallback: 10_000, min: 100, max: 120_000 }),
+  ENDPOINT_TIMEOUT_MS: integer({ fallback: 5_000, min: 100, max: 120_000 }),
   START_TIMEOUT_MS: integer({ fallback: 45_000, min: 100, max: 3_600_000 }),
   /** Visitors have no key: what they may wake is labelled or mapped. */
   SPOT_START_PUBLIC_WAKE: flag(false),
   DEADLINE_MS: integer({ fallback: 55_000, min: 100, max: 3_600_000 }),
+  INDEX_TTL_MS: integer({ fallback: 60_000, min: 0, max: 86_400_000 }),
+  SPOT_START_HOSTS: z
+    .string()
+    .optional()
+    .transform((text = '', context) => {
+      const map = parseHostMap(text);
+      if (map !== undefined) return map;
+      context.addIssue('must be a comma list of host=stack or host=endpoint/stack');
+      return z.NEVER;
+    }),
+  SPOT_START_REQUIRE_LABEL: flag(false),
+  SPOT_START_NAME_DOMAINS: names(),
+  SPOT_START_ALLOW_STOP: flag(false),
+  SPOT_START_PROTECTED: names(),
+};
+
+const hasCredential = (config: unknown) => {
+  const secret = (name: string) =>
+    (config as Record<string, { read(): string | undefined } | undefined>)[name]?.read() !== undefined;
+  return secret('portainer-api-key') || (secret('portainer-username') && secret('portainer-password'));
+};
+
+export const settings = z.object(shape).refine(hasCredential, {
+  path: ['portainer-api-key'],
+  message: 'create this secret, or both portainer-username and portainer-password',
+  // Named together with every other bad setting, and not only once those are good.
+  when: () => true,
 });

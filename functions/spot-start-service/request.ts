@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { HttpError } from '#shared/errors.ts';
-import { parseReferral } from './hosts.ts';
+import { parseReferral } from './resolve/referral.ts';
 import type { Wait, Wanted } from './service.ts';
 
 const text = z

@@ -1,34 +1,272 @@
-import { HttpError } from '#shared/errors.ts';
-import { toCandidate } from './answer.ts';
-import type { Discovery } from './discover.ts';
-import type { Scope, SpotService, Wanted } from './service.ts';
-import type { Starter } from './start.ts';
+import { HttpError, UpstreamError } from '#shared/errors.ts';
+import type { Logger } from '#shared/http/function.ts';
+import type { Candidate } from './resolve/match.ts';
+import type { Resolver } from './resolve/resolver.ts';
+import type { Actor } from './run/act.ts';
+import type { Jobs } from './run/jobs.ts';
+import type { Observation, Observe } from './run/observe.ts';
+import { orderRequired } from './run/requires.ts';
+import { type Sleep, waitFor } from './run/wait.ts';
+import type { Action, Scope, ServiceState, SpotService, WakeOptions, WakeResult } from './service.ts';
+import { inDependencyOrder } from './stack/containers.ts';
+import { decide, type Plan } from './stack/decide.ts';
+
+export interface SpotOptions {
+  resolver: Resolver;
+  observe: Observe;
+  actor: Actor;
+  jobs: Jobs<{ action: Action; seen: Observation }>;
+  requireLabel: boolean;
+  allowStop: boolean;
+  now: () => number;
+  sleep: Sleep;
+}
+
+const maxRounds = 3;
+// After a start that nobody could look at.
+const unknown: Pick<Observation, 'verdict' | 'containers'> = { verdict: 'removed', containers: [] };
+// Kept back from a deadline for a last look, so that the answer at the deadline tells the containers as they are.
+const lastLookMs = 2_000;
+const keepLookMs = 500;
+const requiredLimitMs = 600_000;
+
+const isAct = (plan: Plan): plan is Exclude<Plan, { kind: 'none' | 'refuse' }> =>
+  plan.kind !== 'none' && plan.kind !== 'refuse';
 
 /** The service behind every route. */
-export function createSpotService({ discovery, start }: { discovery: Discovery; start: Starter }): SpotService {
-  return {
-    async resolve(wanted: Wanted, scope: Scope) {
-      const targets = await discovery.find(wanted, scope);
-      const shown = wanted.shown ?? wanted.host ?? wanted.service ?? '';
-      const [target] = targets;
-      if (target === undefined) {
-        const what =
-          wanted.host === undefined ? `No service named ${shown}` : `No service found for referral URL: ${shown}`;
-        throw new HttpError(404, what, { code: 'service_not_found' });
+export function createSpotService(options: SpotOptions): SpotService {
+  const { resolver, observe, actor, jobs, requireLabel, now, sleep } = options;
+  const looks = new Map<string, { atMs: number; seen: Promise<Observation> }>();
+
+  const toState = (candidate: Candidate, { verdict, containers }: Observation): ServiceState => ({
+    verdict,
+    containers: containers.map(({ name, service, state, health, class: found }) => ({
+      name,
+      service,
+      state,
+      health,
+      class: found,
+    })),
+    inProgress: jobs.of(candidate)?.action,
+    failure: jobs.failureOf(candidate),
+  });
+
+  /** A look shared by everybody who polls: a page open in ten browsers asks Portainer once. */
+  function look(candidate: Candidate, log: Logger): Promise<Observation> {
+    const key = `${candidate.endpoint.id}/${candidate.project}`;
+    const before = looks.get(key);
+    if (before !== undefined && now() - before.atMs < keepLookMs) return before.seen;
+    const seen = observe(candidate, log);
+    if (looks.size > 1_000) looks.clear();
+    looks.set(key, { atMs: now(), seen });
+    seen.catch(() => looks.delete(key));
+    return seen;
+  }
+
+  /** Until the caller's deadline; Portainer's slowness is told as what it is. */
+  async function inTime<Value>(work: Promise<Value>, scope: Scope): Promise<Value> {
+    const waited = await waitFor(work, scope, { now, sleep });
+    if (waited.inTime) return waited.value;
+    throw new UpstreamError('Portainer', 'timeout', 'the deadline of the call passed');
+  }
+
+  function checkPolicy({ name }: Candidate, { policy }: Observation, mapped: boolean): void {
+    if (policy.enabled === false) {
+      const message = `Service ${name} is labelled spot-start.enable=false: it is left alone`;
+      throw new HttpError(403, message, { code: 'not_enabled' });
+    }
+    if (!requireLabel || policy.labelled || mapped) return;
+    const message = `Service ${name} has no label spot-start.enable=true, which SPOT_START_REQUIRE_LABEL asks for`;
+    throw new HttpError(403, message, { code: 'label_required' });
+  }
+
+  /** One service: look, decide, act, until there is nothing left to do. */
+  async function bringUp(
+    candidate: Candidate,
+    log: Logger,
+    first?: Observation,
+  ): Promise<{ action: Action; seen: Observation }> {
+    let action: Action = 'none';
+    for (let round = 1; ; round++) {
+      const seen = round === 1 && first !== undefined ? first : await observe(candidate, log);
+      const plan = decide(seen);
+      if (plan.kind === 'refuse') throw new HttpError(plan.status, plan.message, { code: plan.code });
+      if (!isAct(plan) && plan.status === 'deploying') {
+        await actor.settle(candidate, log);
+        continue;
       }
-      if (targets.length > 1) {
-        const message = `More than one service is meant by ${shown}: name one by service, endpoint and stack_id`;
-        throw new HttpError(409, message, {
-          code: 'ambiguous_service',
-          more: { candidates: targets.map(toCandidate) },
+      if (!isAct(plan)) return { action, seen };
+      if (round > maxRounds) {
+        const message = `Service ${candidate.name} was helped ${maxRounds} times, and needs it again`;
+        throw new HttpError(502, message, { code: 'still_broken' });
+      }
+      if (action === 'none') action = plan.action;
+      log.info('bringing a service up', {
+        service: candidate.name,
+        endpoint: candidate.endpoint.name,
+        stack_id: candidate.stackId,
+        plan: plan.kind,
+      });
+      if ((await actor.carryOut(candidate, plan, seen, log)) === 'done') {
+        // The deed is done: a look that fails now must not turn it into an error.
+        return {
+          action,
+          seen: await observe(candidate, log).catch(() => ({ ...seen, ...unknown })),
+        };
+      }
+    }
+  }
+
+  async function bringUpRequired(required: Candidate[], by: Candidate, log: Logger): Promise<void> {
+    for (const candidate of required) {
+      const job = jobs.run(candidate, 'start', log, () => bringUp(candidate, log));
+      await job.result;
+      const { verdict } = await actor.untilHealthy(candidate, requiredLimitMs, log);
+      if (verdict === 'healthy') continue;
+      const message = `Service ${by.name} requires ${candidate.name}, which is ${verdict} and did not become healthy`;
+      throw new HttpError(502, message, { code: 'required_not_healthy' });
+    }
+  }
+
+  async function requiredOf(candidate: Candidate, seen: Observation, log: Logger): Promise<Candidate[]> {
+    if (seen.policy.requires.length === 0) return [];
+    return orderRequired(
+      { candidate, requires: seen.policy.requires },
+      (name, by) => resolver.required(name, by, log),
+      async (other) => (await look(other, log)).policy.requires,
+    );
+  }
+
+  /** At a deadline or right after the start: as things are, or as they were seen last. */
+  async function unfinished(candidate: Candidate, action: Action, before: Observation | undefined, scope: Scope) {
+    const waited = await waitFor(look(candidate, scope.log), scope, { now, sleep }).catch(() => undefined);
+    const seen = waited?.inTime ? waited.value : before;
+    const state: ServiceState = seen === undefined ? { verdict: 'starting', containers: [] } : toState(candidate, seen);
+    return { ...state, action, finished: false };
+  }
+
+  /** Waits for the job, and for health where that is wanted; in time for an answer. */
+  async function answerFor(
+    candidate: Candidate,
+    begun: { action: Action; result: Promise<{ action: Action; seen: Observation }>; before: Observation | undefined },
+    wait: WakeOptions['wait'],
+    scope: Scope,
+  ): Promise<WakeResult> {
+    if (wait.until === 'fired') return unfinished(candidate, begun.action, begun.before, scope);
+    const callEndsAtMs = wait.until === 'healthy' ? Math.min(scope.endsAtMs, now() + wait.forMs) : scope.endsAtMs;
+    const endsAtMs = callEndsAtMs - Math.min(lastLookMs, (callEndsAtMs - now()) / 4);
+    const waited = await waitFor(begun.result, { ...scope, endsAtMs }, { now, sleep });
+    if (!waited.inTime) return unfinished(candidate, begun.action, begun.before, scope);
+    const { action, seen } = waited.value;
+    if (wait.until === 'returned' || seen.verdict === 'healthy') {
+      return { ...toState(candidate, seen), action, finished: true };
+    }
+    const watched = await waitFor(
+      actor.untilHealthy(candidate, endsAtMs - now(), scope.log),
+      { ...scope, endsAtMs },
+      { now, sleep },
+    );
+    if (!watched.inTime) return unfinished(candidate, action, seen, scope);
+    const { verdict } = watched.value;
+    const state = toState(candidate, watched.value);
+    if (verdict === 'healthy') return { ...state, action, finished: true };
+    if (verdict === 'starting' || verdict === 'deploying') return { ...state, action, finished: false };
+    const bad = state.containers.filter(({ class: found }) => !['ok', 'completed', 'starting'].includes(found));
+    const told = bad.map(({ name, class: found }) => `${name} is ${found}`).join(', ');
+    throw new HttpError(502, `Service ${candidate.name} did not become healthy${told === '' ? '' : `: ${told}`}`, {
+      code: 'not_healthy',
+      more: { containers: state.containers.map(({ class: status, ...item }) => ({ ...item, status })) },
+    });
+  }
+
+  return {
+    resolve: (wanted, scope) => inTime(resolver.resolve(wanted, scope), scope),
+
+    async status(candidate, scope) {
+      return toState(candidate, await inTime(look(candidate, scope.log), scope));
+    },
+
+    async wake(candidate, wakeOptions, scope) {
+      const { wait, dryRun = false } = wakeOptions;
+      const { log } = scope;
+      const running = jobs.of(candidate);
+      if (running !== undefined && !dryRun) return answerFor(candidate, { ...running, before: undefined }, wait, scope);
+      const ended = jobs.ended();
+      const seen = await inTime(
+        observe(candidate, log).catch((error) => {
+          // A stack that is gone: what is known of the others is old too.
+          if (error instanceof UpstreamError && error.status === 404) resolver.invalidate();
+          throw error;
+        }),
+        scope,
+      );
+      checkPolicy(candidate, seen, resolver.isMapped(candidate));
+      // Begun by somebody else while we looked: its callers all hear the same.
+      const joined = dryRun ? undefined : jobs.of(candidate);
+      if (joined !== undefined) return answerFor(candidate, { ...joined, before: seen }, wait, scope);
+      const plan = decide(seen);
+      if (plan.kind === 'refuse') throw new HttpError(plan.status, plan.message, { code: plan.code });
+      const idle = !isAct(plan) && plan.status !== 'deploying';
+      const action = isAct(plan) ? plan.action : 'none';
+      const required = idle ? [] : await inTime(requiredOf(candidate, seen, log), scope);
+      if (dryRun) {
+        const steps = plan.kind === 'repair' ? plan.steps.map(({ kind, name }) => `${kind} ${name}`) : [plan.kind];
+        return {
+          ...toState(candidate, seen),
+          action,
+          finished: true,
+          plan: isAct(plan) ? [...required.map(({ name }) => `await ${name}`), ...steps] : [],
+        };
+      }
+      if (idle) {
+        const result = Promise.resolve({ action: 'none' as const, seen });
+        // Nothing was fired: the truth is known at once.
+        const its = wait.until === 'fired' ? ({ until: 'returned' } as const) : wait;
+        return answerFor(candidate, { action: 'none', result, before: seen }, its, scope);
+      }
+      const job = jobs.run(candidate, action === 'none' ? 'start' : action, log, async () => {
+        const isFresh = jobs.isAlone && required.length === 0 && jobs.ended() === ended;
+        await bringUpRequired(required, candidate, log);
+        return bringUp(candidate, log, isFresh ? seen : undefined);
+      });
+      return answerFor(candidate, { action, result: job.result, before: seen }, wait, scope);
+    },
+
+    async change(candidate, { what, wait }, scope) {
+      const { log } = scope;
+      if (!options.allowStop) {
+        const message = `Nothing is stopped here: SPOT_START_ALLOW_STOP is not true`;
+        throw new HttpError(403, message, { code: 'stop_not_allowed' });
+      }
+      if (jobs.of(candidate) !== undefined) {
+        const message = `Service ${candidate.name} is being worked on: ask again in a moment`;
+        throw new HttpError(409, message, { code: 'busy', headers: { 'Retry-After': '5' } });
+      }
+      const seen = await inTime(observe(candidate, log), scope);
+      checkPolicy(candidate, seen, resolver.isMapped(candidate));
+      if (what === 'stop' && seen.protection !== undefined) {
+        throw new HttpError(409, `Service ${candidate.name} is not stopped: ${seen.protection}`, {
+          code: 'protected_stack',
         });
       }
-      return { ...target, labelled: false, hostIsKnown: false };
+      const refused = decide(seen);
+      if (refused.kind === 'refuse' && refused.status === 422) {
+        throw new HttpError(refused.status, refused.message, { code: refused.code });
+      }
+      const job = jobs.run(candidate, what, log, async () => {
+        if (what === 'stop') await actor.stop(candidate, seen, log);
+        else if (seen.containers.some(({ state }) => state === 'running')) {
+          const ids = inDependencyOrder(seen.containers).filter(({ class: found }) => found !== 'completed');
+          await actor.restart(
+            candidate,
+            ids.map(({ id }) => id),
+          );
+        } else return bringUp(candidate, log);
+        return { action: what, seen: await observe(candidate, log) };
+      });
+      return answerFor(candidate, { action: what, result: job.result, before: seen }, wait, scope);
     },
-    status: (candidate) => start.look(candidate),
-    async wake(candidate, _options, { log }) {
-      const { action, status } = await start.run(candidate, log);
-      return { action, verdict: status ?? 'stopped', finished: true, containers: [] };
-    },
+
+    list: (scope) => inTime(resolver.list(scope.log), scope),
   };
 }

@@ -6,16 +6,42 @@ import { ConfigError } from '#shared/errors.ts';
 import { type CallContext, defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { sleep as realSleep } from '#shared/retry.ts';
+import { openStore } from '#shared/store/open.ts';
+import type { Store } from '#shared/store/store.ts';
 import { errorBody } from './answer.ts';
 import type { settings } from './config.ts';
-import { createDiscovery } from './discover.ts';
-import { createRouter, createStartRoute } from './handler.ts';
+import { createListRoute, createRouter, createStartRoute } from './handler.ts';
+import { createCatalog } from './resolve/catalog.ts';
+import { createRegexps } from './resolve/regexp.ts';
+import { createResolver } from './resolve/resolver.ts';
+import { createSurveyor } from './resolve/survey.ts';
+import { createActor } from './run/act.ts';
+import { createJobs } from './run/jobs.ts';
+import { createObserver, type Observation } from './run/observe.ts';
+import type { Sleep } from './run/wait.ts';
+import type { Action, SpotService } from './service.ts';
 import { createSpotService } from './spot.ts';
-import { createStarter } from './start.ts';
+import { createStackFiles } from './stack/files.ts';
 import { admitVisitors } from './wake/admit.ts';
 import { createWakeRoutes } from './wake/routes.ts';
 
 export type Settings = z.infer<typeof settings>;
+
+export interface Time {
+  now: () => number;
+  sleep: Sleep;
+}
+
+export interface Parts {
+  portainer: PortainerClient;
+  /** Undefined without STORE_URL: then Portainer's own refusals hold replicas apart. */
+  store?: Store | undefined;
+  time?: Time;
+}
+
+// How long a cold index waits for slow endpoints before it answers by those that were quick.
+const patienceMs = 1_000;
+const shutdownMs = 20_000;
 
 function readCa(path: string): string {
   try {
@@ -25,48 +51,86 @@ function readCa(path: string): string {
   }
 }
 
-/** The client as the settings have it. Throws ConfigError without a key or a pair of user name and password. */
+/** The client as the settings have it. */
 export function createClient(config: Settings): PortainerClient {
-  const read = () => ({
-    apiKey: config['portainer-api-key']?.read(),
-    username: config['portainer-username']?.read(),
-    password: config['portainer-password']?.read(),
-  });
-  const { apiKey, username, password } = read();
-  if (apiKey === undefined && (username === undefined || password === undefined)) {
-    throw new ConfigError(['create the secret portainer-api-key, or both portainer-username and portainer-password']);
-  }
   const ca = config.PORTAINER_CA_FILE === undefined ? {} : { ca: readCa(config.PORTAINER_CA_FILE) };
   return createPortainerClient({
     baseUrl: config.PORTAINER_API_URL,
-    credentials: read,
+    credentials: () => ({
+      apiKey: config['portainer-api-key']?.read(),
+      username: config['portainer-username']?.read(),
+      password: config['portainer-password']?.read(),
+    }),
     timeoutMs: config.PORTAINER_TIMEOUT_MS,
     tls: { ...ca, insecure: config.PORTAINER_INSECURE },
   });
 }
 
-/** The whole function around a client; clock and sleep are the real ones unless given. */
-export function createFunction(
+/** Other replicas see a lease only in PostgreSQL; without it no store is opened at all. */
+export function openSharedStore(config: Settings): Store | undefined {
+  const url = config['store-url']?.read();
+  return url === undefined ? undefined : openStore({ name: 'spot-start-service', url });
+}
+
+/** The service around a client; clock and sleep are the real ones unless given. */
+export function createService(
   config: Settings,
-  portainer: PortainerClient,
-  time: { now?: () => number; sleep?: (ms: number) => Promise<void> } = {},
-): Handler {
-  const discovery = createDiscovery(portainer);
-  const start = createStarter({
+  { portainer, store, time = { now: Date.now, sleep: realSleep } }: Parts,
+): { service: SpotService; close: () => Promise<void> } {
+  const { now, sleep } = time;
+  const files = createStackFiles(portainer);
+  const jobs = createJobs<{ action: Action; seen: Observation }>({ lease: store?.lease, now, sleep });
+  const { judge, observe } = createObserver({
     portainer,
-    readFile: discovery.readFile,
-    startTimeoutMs: config.START_TIMEOUT_MS,
-    deadlineMs: config.DEADLINE_MS,
-    sleep: time.sleep ?? realSleep,
-    ...(time.now === undefined ? {} : { now: time.now }),
+    files,
+    protectedNames: config.SPOT_START_PROTECTED,
+    failedAtMs: jobs.failedAtMs,
+    now,
   });
-  const authenticate = admitVisitors(createAuthenticate(config, 'spot-start-service'), config.SPOT_START_PUBLIC_WAKE);
-  const service = createSpotService({ discovery, start });
-  const now = time.now ?? Date.now;
+  const regexps = createRegexps();
+  const surveyor = createSurveyor({ portainer, files, endpointTimeoutMs: config.ENDPOINT_TIMEOUT_MS });
+  const catalog = createCatalog({ surveyor, ttlMs: config.INDEX_TTL_MS, loadRegexps: regexps.load, now });
+  const resolver = createResolver({
+    catalog,
+    judge,
+    map: config.SPOT_START_HOSTS,
+    matches: regexps.matches,
+    nameDomains: config.SPOT_START_NAME_DOMAINS,
+    requireLabel: config.SPOT_START_REQUIRE_LABEL,
+    patience: () => sleep(patienceMs),
+  });
+  const actor = createActor({ portainer, observe, startTimeoutMs: config.START_TIMEOUT_MS, now, sleep });
+  const service = createSpotService({
+    resolver,
+    observe,
+    actor,
+    jobs,
+    requireLabel: config.SPOT_START_REQUIRE_LABEL,
+    allowStop: config.SPOT_START_ALLOW_STOP,
+    now,
+    sleep,
+  });
+  return {
+    service,
+    async close() {
+      await jobs.settle(shutdownMs);
+      await store?.close();
+    },
+  };
+}
+
+/** The whole function. */
+export function createFunction(config: Settings, parts: Parts): Handler {
+  const { service, close } = createService(config, parts);
+  const now = parts.time?.now ?? Date.now;
   const scope = ({ log, signal }: CallContext) => ({ log, signal, endsAtMs: now() + config.DEADLINE_MS });
   const routes = [
     { method: 'POST', path: '/', run: createStartRoute({ service, scope }) },
+    { method: 'GET', path: '/services', run: createListRoute({ service, scope }) },
     ...createWakeRoutes({ service, scope, now }),
   ];
-  return defineFunction({ authenticate, errorBody }, createRouter(routes));
+  const authenticate = admitVisitors(createAuthenticate(config, 'spot-start-service'), config.SPOT_START_PUBLIC_WAKE);
+  const handler: Handler = defineFunction({ authenticate, errorBody }, createRouter(routes));
+  handler.close = close;
+  return handler;
 }

@@ -1,6 +1,6 @@
 import { type SandboxCall, sendJson } from '../server.ts';
 import { sendProxyError } from './answers.ts';
-import { hashKey, holders } from './rows.ts';
+import { endUsers, hashKey, holders } from './rows.ts';
 
 export interface DirectoryKey {
   /** The sha256 of the key. */
@@ -29,6 +29,8 @@ export interface Directory {
   keys: DirectoryKey[];
   users: DirectoryUser[];
   teams: DirectoryTeam[];
+  /** LiteLLM's customers. */
+  endUsers: { user_id: string; alias: string | null }[];
 }
 
 export const masterKey = 'sk-sandbox';
@@ -75,6 +77,7 @@ export function createDirectory(): Directory {
     teams: [...new Map(holders.filter(({ team }) => team !== '').map((holder) => [holder.team, holder.teamAlias]))].map(
       ([team_id, team_alias]) => ({ team_id, team_alias }),
     ),
+    endUsers: endUsers.filter((id) => id !== '').map((user_id) => ({ user_id, alias: null })),
   };
 }
 
@@ -139,6 +142,7 @@ export const directoryRoutes: Record<string, (call: SandboxCall, directory: Dire
       users.filter(({ user_id }) => userId === null || user_id === userId),
     ),
   '/team/list': ({ res }, { teams }, { userId }) => sendJson(res, 200, userId === null ? teams : []),
+  '/customer/list': ({ res }, { endUsers: listed }, { userId }) => sendJson(res, 200, userId === null ? listed : []),
   '/key/info': (call, { keys }) => {
     const wanted = call.query.get('key') ?? presentedKey(call) ?? '';
     const token = wanted.startsWith('sk-') ? hashKey(wanted) : wanted;

@@ -76,7 +76,7 @@ export const holders: Holder[] = [
   { key: 'sk-n8n', alias: 'n8n', user: 'default_user_id', team: '', teamAlias: '' },
 ];
 
-const endUsers = ['acme', 'globex', 'initech', 'umbrella', ''];
+export const endUsers = ['acme', 'globex', 'initech', 'umbrella', ''];
 /** By code unit, as a database with the C collation has it; much faster than by language. */
 export function compare(left: string | number, right: string | number): number {
   return left < right ? -1 : left > right ? 1 : 0;

@@ -1,6 +1,8 @@
 const names = [
   /** Starts of a stack that Portainer took, by the stack's id: two of one stack are a stack started twice. */
   'starts',
+  /** Of those, what a restart of Portainer ended on its way: they have to be begun anew. */
+  'lostStarts',
   /** Starts that were refused, which changes nothing. */
   'refusedStarts',
   /** Runs of `compose up`, whatever asked for them. */

@@ -49,7 +49,12 @@ export function createStacksApi(world: World, family: Family, times: Times, coun
   /** Runs one deployment, after those before it where the release has one lock for all. */
   function deploy(work: () => Promise<void>): Promise<void> {
     if (!family.queues) return work();
-    const run = queue.then(work, work);
+    const { epoch } = world;
+    const turn = () => {
+      if (world.epoch !== epoch) throw new Restarted();
+      return work();
+    };
+    const run = queue.then(turn, turn);
     queue = run.catch(() => undefined);
     return run;
   }
@@ -132,7 +137,7 @@ export function createStacksApi(world: World, family: Family, times: Times, coun
     try {
       await deploy(() => (action === 'start' ? up : down)(stack, endpoint.id));
     } catch (error) {
-      if (error instanceof Restarted) return;
+      if (error instanceof Restarted) return action === 'start' ? counts.add('lostStarts', stack.id) : undefined;
       return refuse(500, `Unable to ${action} stack`, fail(stack, error));
     }
     stack.status = action === 'start' ? 1 : 2;

@@ -18,6 +18,12 @@ export interface TeamEntry {
   alias: string | null;
 }
 
+/** A customer of the proxy's own customers: whom requests name in `user`. */
+export interface EndUserEntry {
+  id: string;
+  alias: string | null;
+}
+
 /** What the key of ours may see. */
 export type Scope = { sees: 'everything' } | { sees: 'one user'; userId: string } | { sees: 'unknown' };
 
@@ -52,6 +58,14 @@ export function createDirectoryReader(read: Read) {
       return toEntries(await read('/team/list', {}, signal)).flatMap((item) => {
         const id = toName(item.team_id);
         return id === null ? [] : [{ id, alias: toName(item.team_alias) }];
+      });
+    },
+
+    /** Those whom LiteLLM keeps a budget or an alias for, or has seen; more may be in the spend logs. */
+    async endUsers(signal?: AbortSignal): Promise<EndUserEntry[]> {
+      return toEntries(await read('/customer/list', {}, signal)).flatMap((item) => {
+        const id = toName(item.user_id);
+        return id === null ? [] : [{ id, alias: toName(item.alias) }];
       });
     },
 

@@ -3,6 +3,7 @@ import { service, statusAdvice, toAdvised } from './litellm-advice.ts';
 import { type ActivityPage, parseActivity, parseSummary, type SpendDay } from './litellm-days.ts';
 import {
   createDirectoryReader,
+  type EndUserEntry,
   type KeyEntry,
   type Scope,
   type TeamEntry,
@@ -12,7 +13,7 @@ import type { SpendRow } from './litellm-row.ts';
 import { createRowReader, type RowWindow } from './litellm-rows.ts';
 
 export type { ActivityDay, ActivityPage, Metrics, SpendDay } from './litellm-days.ts';
-export type { KeyEntry, Scope, TeamEntry, UserEntry } from './litellm-directory.ts';
+export type { EndUserEntry, KeyEntry, Scope, TeamEntry, UserEntry } from './litellm-directory.ts';
 export type { SpendRow } from './litellm-row.ts';
 export type { RowWindow } from './litellm-rows.ts';
 
@@ -46,6 +47,7 @@ export interface LitellmClient {
   keys(signal?: AbortSignal): Promise<KeyEntry[]>;
   users(signal?: AbortSignal): Promise<UserEntry[]>;
   teams(signal?: AbortSignal): Promise<TeamEntry[]>;
+  endUsers(signal?: AbortSignal): Promise<EndUserEntry[]>;
   ownScope(signal?: AbortSignal): Promise<Scope>;
 }
 

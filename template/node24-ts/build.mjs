@@ -17,6 +17,29 @@ async function loadEsbuild(/** @type {string[]} */ folders) {
   throw new Error(`esbuild was not found from ${folders.join(' or ')}: run npm ci there`);
 }
 
+// Node takes 1 to 6 ms to load each of these; hardly a function needs one before its first call.
+const slowBuiltins = ['crypto', 'https', 'tls', 'http2', 'sqlite', 'zlib', 'fs/promises', 'dns', 'worker_threads'];
+
+/** In place of a slow builtin stands an object whose properties load it. */
+const lazyBuiltins = {
+  name: 'lazy-builtins',
+  setup(build) {
+    const filter = new RegExp(`^(node:)?(${slowBuiltins.join('|')})$`);
+    build.onResolve({ filter }, ({ path, namespace }) =>
+      namespace === 'lazy'
+        ? { path, external: true }
+        : { path: `node:${path.replace('node:', '')}`, namespace: 'lazy' },
+    );
+    build.onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => {
+      const names = JSON.stringify(Object.getOwnPropertyNames(createRequire(import.meta.url)(path)));
+      const load = `get: () => require('${path}')[name]`;
+      return {
+        contents: `for (const name of ${names}) Object.defineProperty(exports, name, { enumerable: true, ${load} });`,
+      };
+    });
+  },
+};
+
 /**
  * One CommonJS file with the function, the server and every dependency. `nodeModules` is a folder of packages for an
  * entry that stands outside of any. Throws esbuild's BuildFailure.
@@ -44,6 +67,7 @@ export async function bundle({ entry, outfile, nodeModules }) {
     external: ['pg-native'],
     // require() in its place: a script that V8 takes from its cache has no import().
     supported: { 'dynamic-import': false },
+    plugins: [lazyBuiltins],
     logLevel: 'warning',
   });
 }

@@ -12,7 +12,7 @@ afterEach(async () => {
 });
 
 async function startProxy(env: NodeJS.ProcessEnv) {
-  const proxy = await serveHandler(createFunction({ AUTH: 'none', ...env }));
+  const proxy = await serveHandler(await createFunction({ AUTH: 'none', ...env }));
   closing.push(() => proxy.close());
   return proxy;
 }
@@ -92,7 +92,7 @@ describe('POST /completion', () => {
   it.each(['status', 'hang', 'html', 'reset'] as const)('falls back when Ollama fails: %s', async (kind) => {
     const ollama = await startOllama();
     ollama.faults.push({ kind, times: 1 });
-    const proxy = await startProxy({ OLLAMA_URL: ollama.url, COMPLETION_TIMEOUT_MS: '200' });
+    const proxy = await startProxy({ OLLAMA_URL: ollama.url, COMPLETION_TIMEOUT_MS: '200', RETRIES: '0' });
     const answer = await complete(proxy.url, 'Hello World');
     expect([answer.status, answer.headers.get('x-completion-source')]).toEqual([200, 'fallback']);
     expect(await answer.json()).toEqual({ completion: 'hElLo wOrLd' });
@@ -102,7 +102,7 @@ describe('POST /completion', () => {
   it('answers 502 or 504 instead where COMPLETION_FALLBACK is false', async () => {
     const ollama = await startOllama();
     ollama.faults.push({ kind: 'status', times: 1 }, { kind: 'hang', times: 1 });
-    const env = { OLLAMA_URL: ollama.url, COMPLETION_FALLBACK: 'false', COMPLETION_TIMEOUT_MS: '200' };
+    const env = { OLLAMA_URL: ollama.url, COMPLETION_FALLBACK: 'false', COMPLETION_TIMEOUT_MS: '200', RETRIES: '0' };
     const proxy = await startProxy(env);
     expect((await complete(proxy.url, 'x')).status).toBe(502);
     expect((await complete(proxy.url, 'x')).status).toBe(504);
@@ -167,12 +167,13 @@ describe('pass-through', () => {
     const backend = await startBackend((_req, res) => {
       res.writeHead(200, { 'Content-Type': 'text/event-stream' });
       next = (chunk) => (chunk === undefined ? res.end() : res.write(chunk));
-      res.flushHeaders();
+      res.write('data: 1\n\n');
     });
     const proxy = await startProxy({ BACKEND_URL: backend });
     const reader = (await fetch(`${proxy.url}/v1/chat/completions`, { method: 'POST', body: '{}' })).body!.getReader();
+    expect(Buffer.from((await reader.read()).value!).toString()).toBe('data: 1\n\n');
     // Each chunk is sent only after the one before has arrived: a hop that collects them would wait for ever.
-    for (const chunk of ['data: 1\n\n', 'data: 2\n\n', 'data: [DONE]\n\n']) {
+    for (const chunk of ['data: 2\n\n', 'data: [DONE]\n\n']) {
       next(chunk);
       expect(Buffer.from((await reader.read()).value!).toString()).toBe(chunk);
     }
@@ -196,12 +197,24 @@ describe('pass-through', () => {
     expect(performance.now() - leftAt).toBeLessThan(100);
   });
 
-  it('breaks the answer off when the backend dies in the middle', async () => {
+  it("ends Ollama's stream with an error line when the backend dies in the middle", async () => {
     const ollama = await startOllama();
     ollama.faults.push({ kind: 'cut', afterBytes: 150 });
     const proxy = await startProxy({ OLLAMA_URL: ollama.url });
     const body = Buffer.from(JSON.stringify({ model: 'llama2', prompt: 'x' }));
-    await expect(call(`${proxy.url}/api/generate`, { method: 'POST', body })).rejects.toThrow(/aborted|hang up|RESET/);
+    const answer = await call(`${proxy.url}/api/generate`, { method: 'POST', body });
+    expect(JSON.parse(answer.body.toString().trim().split('\n').at(-1)!)).toEqual({
+      error: 'The backend could not be reached',
+    });
+  });
+
+  it('breaks any other answer off when the backend dies in the middle', async () => {
+    const backend = await startBackend((_req, res) => {
+      res.writeHead(200, { 'Content-Type': 'application/octet-stream' });
+      res.write('half', () => res.destroy());
+    });
+    const proxy = await startProxy({ BACKEND_URL: backend });
+    await expect(call(`${proxy.url}/file`)).rejects.toThrow(/aborted|hang up|RESET/);
   });
 
   it('takes from the backend only as fast as the caller reads', async () => {

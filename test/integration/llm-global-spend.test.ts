@@ -3,10 +3,11 @@ import { createLitellmClient } from '#shared/clients/litellm.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { parseUsd, usdToNumber } from '#shared/money.ts';
 import { createLlmGlobalSpend } from '../../functions/llm-global-spend/handler.ts';
-import { createReports } from '../../functions/llm-global-spend/report/reports.ts';
+import { openReports } from '../../functions/llm-global-spend/report/open.ts';
 import { type LitellmSandbox, startLitellmSandbox } from '../../sandbox/litellm.ts';
 import type { Fault } from '../../sandbox/server.ts';
 import { bodyOf, makeCall } from '../support/call.ts';
+import { createMemoryKv } from '../support/memory-kv.ts';
 
 let sandbox: LitellmSandbox;
 let now = new Date('2026-11-21T06:30:00Z');
@@ -21,7 +22,13 @@ async function ask(options: { apiKey?: string; timeoutMs?: number } = {}) {
   const { apiKey = 'sk-sandbox', timeoutMs = 5_000 } = options;
   const litellm = createLitellmClient({ baseUrl: sandbox.url, apiKey: () => apiKey, timeoutMs, attempts: 1 });
   const handler = createLlmGlobalSpend({
-    reports: createReports({ litellm, epoch: '2023-12-01', now: () => now }),
+    reports: openReports({
+      litellm,
+      kv: createMemoryKv(),
+      identity: () => 'test',
+      epoch: '2023-12-01',
+      now: () => now,
+    }),
     now: () => now,
     deadlineMs: 10_000,
   });

@@ -173,6 +173,7 @@ describe('containers', () => {
     waits.shift()?.();
     expect(containerOf('nextcloud-app-1').state).toBe('created');
     expect((await ask('GET', '/api/stacks/80')).json.Status).toBe(2);
+    expect(sandbox.counts).toMatchObject({ starts: { 80: 1 }, lostStarts: { 80: 1 } });
   });
 
   test('that run are not removed without force, and a hidden one is in no list', async () => {

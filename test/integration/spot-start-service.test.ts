@@ -212,7 +212,14 @@ describe('trouble', () => {
     sandbox.world.stacks.find(({ name }) => name === 'nextcloud')!.startError =
       'pull access denied for secret-registry';
     const { status, body, lines } = await send({ service: 'nextcloud' });
-    expect({ status, body }).toMatchObject({ status: 502, body: { success: false, code: 'upstream_status' } });
+    expect({ status, body }).toMatchObject({
+      status: 502,
+      body: {
+        success: false,
+        code: 'start_failed',
+        message: expect.stringMatching(/an image could not be pulled; its containers are now: 2 /),
+      },
+    });
     expect(JSON.stringify(body)).not.toContain('secret-registry');
     expect(lines.join('')).toContain('secret-registry');
   });
@@ -242,11 +249,14 @@ describe('trouble', () => {
     expect(asked('POST', /\/start$/)).toHaveLength(1);
   });
 
-  test('answers 504 at the deadline of the whole call and says that the start goes on', async () => {
+  test('answers 202 at the deadline of the whole call and says that the start goes on', async () => {
     await sandbox.close();
     sandbox = await startPortainerSandbox({ startMs: 3_000 });
     handler = connect({ START_TIMEOUT_MS: '100', DEADLINE_MS: '300' });
-    expect(await send({ service: 'nextcloud' })).toMatchObject({ status: 504, body: { code: 'still_starting' } });
+    expect(await send({ service: 'nextcloud' })).toMatchObject({
+      status: 202,
+      body: { success: true, message: 'Service nextcloud is starting', action: 'start' },
+    });
   });
 
   test('stops and starts an active stack of which a service has no container', async () => {
@@ -263,7 +273,10 @@ describe('trouble', () => {
     sandbox.world.stacks.find(({ name }) => name === 'mediaservice')!.startError = 'port is already allocated';
     expect(await send({ service: 'mediaservice' })).toMatchObject({
       status: 502,
-      body: { code: 'start_failed_after_stop', message: expect.stringContaining('it is down now') },
+      body: {
+        code: 'start_failed_after_stop',
+        message: expect.stringContaining('It was stopped to be started anew, and is down'),
+      },
     });
   });
 

@@ -1,5 +1,5 @@
 import { createRouter } from '../../functions/spot-start-service/handler.ts';
-import type { Found } from '../../functions/spot-start-service/resolve.ts';
+import type { Found } from '../../functions/spot-start-service/resolve/match.ts';
 import type { ContainerState, ServiceState } from '../../functions/spot-start-service/service.ts';
 import { createWakeRoutes } from '../../functions/spot-start-service/wake/routes.ts';
 import { HttpError, UpstreamError } from '../../shared/errors.ts';

@@ -1,10 +1,10 @@
-import type { LagoCustomersClient } from '#shared/clients/lago-customers.ts';
+import type { CustomerInput, LagoCustomersClient, SubscriptionInput } from '#shared/clients/lago-customers.ts';
 import type { LagoPlansClient } from '#shared/clients/lago-plans.ts';
 import { HttpError } from '#shared/errors.ts';
 import type { WantedCharge } from './charges.ts';
 import { type Change, type Diff, diffPlanFile, type LagoState, type Operation } from './diff.ts';
 import type { PlanFile } from './plan-file.ts';
-import { diffSubscribers, type Subscribers } from './subscribers.ts';
+import { diffSubscribers } from './subscribers.ts';
 
 export interface ProvisionDependencies {
   plans: LagoPlansClient;
@@ -99,7 +99,7 @@ async function apply(
 }
 
 /** Does all of a diff, or nothing of one with a conflict. Throws HttpError 409 `plan_conflict` with the changes. */
-export async function applyDiff(
+async function applyDiff(
   dependencies: ProvisionDependencies,
   { changes, operations }: Diff,
   { dryRun, signal }: CallOptions,
@@ -133,15 +133,43 @@ export async function provision(
   return { dry_run: call.dryRun, lago_version: version, changes: diff.changes, applied };
 }
 
-/** The same for customers and subscriptions alone, whose plans Lago has already. */
+/**
+ * A subscription and its customer for each, whose plans Lago has already. One that conflicts is told and left out, and
+ * the others go on: these are many people, not one plan.
+ */
 export async function provisionSubscribers(
   dependencies: ProvisionDependencies,
-  subscribers: Subscribers,
-  call: CallOptions,
+  wanted: { customer: CustomerInput; subscription: SubscriptionInput }[],
+  { dryRun, signal }: CallOptions,
 ): Promise<{ changes: Change[]; applied: number }> {
-  const file: PlanFile = { version: 1, billable_metrics: [], plans: [], customers: [], subscriptions: [] };
-  const wanted: PlanFile = { ...file, ...subscribers };
-  const state = await readState(dependencies, wanted, '', call.signal);
-  const diff = diffSubscribers(subscribers, new Set(), state);
-  return { changes: diff.changes, applied: await applyDiff(dependencies, diff, call) };
+  const { plans, customers } = dependencies;
+  const state: LagoState = {
+    version: '',
+    metrics: new Map(),
+    plans: await toMap(
+      wanted.map(({ subscription }) => subscription.plan_code),
+      (code) => plans.findPlan(code, signal),
+    ),
+    customers: new Map(),
+    subscriptions: new Map(),
+  };
+  const changes: Change[] = [];
+  let applied = 0;
+  for (const { customer, subscription } of wanted) {
+    const id = subscription.external_id;
+    state.customers = await toMap([customer.external_id], (key) => customers.findCustomer(key, signal));
+    state.subscriptions = await toMap([id], (key) => customers.findSubscription(key, signal));
+    // A customer who is there already may have a better name than LiteLLM's.
+    const isNew = !state.customers.has(customer.external_id);
+    const diff = diffSubscribers(
+      { customers: isNew ? [customer] : [], subscriptions: [subscription] },
+      new Set(),
+      state,
+    );
+    changes.push(...diff.changes);
+    if (dryRun || diff.changes.some(({ action }) => action === 'conflict')) continue;
+    for (const operation of diff.operations) await apply(dependencies, operation, signal);
+    applied += diff.operations.length;
+  }
+  return { changes, applied };
 }

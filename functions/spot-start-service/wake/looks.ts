@@ -1,4 +1,4 @@
-import type { Found } from '../resolve.ts';
+import type { Found } from '../resolve/match.ts';
 import type { Scope, ServiceState, SpotService } from '../service.ts';
 
 const keepMs = 1_000;

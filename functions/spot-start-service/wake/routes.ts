@@ -3,7 +3,7 @@ import type { CallContext, FunctionHandler } from '#shared/http/define.ts';
 import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import { toProblem } from '#shared/http/problem.ts';
 import type { Route } from '../handler.ts';
-import type { Found } from '../resolve.ts';
+import type { Found } from '../resolve/match.ts';
 import type { Scope, ServiceState, SpotService } from '../service.ts';
 import { readWantedUrl } from './address.ts';
 import { isVisitor } from './admit.ts';
@@ -17,7 +17,7 @@ import { toFailureView, toView, type View } from './words.ts';
 const restMs = 30_000;
 
 export interface WakeOptions {
-  service: SpotService;
+  service: Pick<SpotService, 'resolve' | 'status' | 'wake'>;
   scope: (context: CallContext) => Scope;
   now: () => number;
 }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Caller } from '#shared/auth/authenticate.ts';
-import { loadSettings } from '#shared/config/settings.ts';
-import { alterPrompt } from '../../../functions/completion-proxy/altered-prompt.ts';
-import { chooseBackend } from '../../../functions/completion-proxy/backend.ts';
-import { settings } from '../../../functions/completion-proxy/config.ts';
+import type { BackendKind } from '../../../functions/completion-proxy/backends/backend.ts';
+import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
+import { alterPrompt } from '../../../functions/completion-proxy/completion/altered-prompt.ts';
+import { readConfig } from '../../../functions/completion-proxy/config.ts';
 import { toErrorBody } from '../../../functions/completion-proxy/dialect.ts';
 import { toBackendHeaders, toCallerHeaders } from '../../../functions/completion-proxy/headers.ts';
 import { createJournal, createRing, originOf } from '../../../functions/completion-proxy/journal.ts';
@@ -21,46 +21,58 @@ describe('altered prompt', () => {
   ])('of %j is %j', (prompt, expected) => expect(alterPrompt(prompt)).toBe(expected));
 });
 
-describe('backend', () => {
-  const choose = (env: NodeJS.ProcessEnv) => chooseBackend(loadSettings(settings, env));
+describe('the one backend', () => {
+  const choose = async (env: NodeJS.ProcessEnv) => {
+    const [backend] = (await readConfig(env)).backends;
+    return backend && { origin: backend.origin, basePath: backend.basePath, kind: backend.kind };
+  };
 
   it.each([
     'http://ollama:11434',
     'http://ollama:11434/',
     'http://ollama:11434/api/generate',
     'http://ollama:11434/api/generate/',
-  ])('is the origin of OLLAMA_URL=%s', (OLLAMA_URL) => {
-    expect(choose({ OLLAMA_URL })).toEqual({ origin: 'http://ollama:11434', basePath: '' });
+  ])('is the origin of OLLAMA_URL=%s', async (OLLAMA_URL) => {
+    expect(await choose({ OLLAMA_URL })).toEqual({ origin: 'http://ollama:11434', basePath: '', kind: 'ollama' });
   });
 
-  it('keeps the path before /api/generate', () => {
-    expect(choose({ OLLAMA_URL: 'https://gpu/ollama/api/generate' })).toEqual({
+  it('keeps the path before /api/generate', async () => {
+    expect(await choose({ OLLAMA_URL: 'https://gpu/ollama/api/generate' })).toMatchObject({
       origin: 'https://gpu',
       basePath: '/ollama',
     });
   });
 
-  it('is BACKEND_URL before all, and then OpenAI never gets its key', () => {
+  it('is BACKEND_URL before all, and then OpenAI never gets its key', async () => {
     const env = { BACKEND_URL: 'http://b/x', OLLAMA_URL: 'http://o', OPENAI_API_KEY: 'sk' };
-    expect(choose(env)).toEqual({ origin: 'http://b', basePath: '/x' });
+    expect(await choose(env)).toEqual({ origin: 'http://b', basePath: '/x', kind: 'plain' });
+    expect((await readConfig(env)).backends[0]?.credential).toBeUndefined();
   });
 
-  it('is OpenAI where only its key is set, and nothing without it', () => {
-    const openAi = { origin: 'https://api.openai.com', basePath: '', authorization: 'Bearer sk' };
-    expect(choose({ OPENAI_API_KEY: 'sk' })).toEqual(openAi);
-    expect(choose({ OPENAI_API_KEY: 'sk', OPENAI_BASE_URL: 'https://api.openai.com/v1' })).toEqual(openAi);
-    expect(choose({})).toBeUndefined();
+  it('is OpenAI where only its key is set, and nothing without it', async () => {
+    const openAi = { origin: 'https://api.openai.com', basePath: '', kind: 'openai' };
+    expect(await choose({ OPENAI_API_KEY: 'sk' })).toEqual(openAi);
+    expect(await choose({ OPENAI_API_KEY: 'sk', OPENAI_BASE_URL: 'https://api.openai.com/v1' })).toEqual(openAi);
+    expect(await choose({})).toBeUndefined();
   });
 });
+
+const backendDefaults = {
+  timeouts: { connectMs: 0, firstByteMs: 0, idleMs: 0, totalMs: 0 },
+  maxConcurrency: Number.POSITIVE_INFINITY,
+  cancelOnDisconnect: true,
+};
 
 describe('header fields', () => {
   const anonymous: Caller = { name: 'anonymous', method: 'none' };
   const named: Caller = { name: 'n8n', method: 'api-key' };
-  const send = (pairs: string[], caller = anonymous, authorization?: string) => {
+  const send = (pairs: string[], caller = anonymous, authorization?: string, kind: BackendKind = 'openai') => {
     const headers = Object.fromEntries(
       Array.from({ length: pairs.length / 2 }, (_, index) => [pairs[2 * index]!.toLowerCase(), pairs[2 * index + 1]]),
     );
-    return toBackendHeaders(pairs, headers, { caller, callId: 'c', authorization }).join('|');
+    const credential = authorization === undefined ? undefined : { name: 'key', read: () => authorization };
+    const backend = toBackend({ name: 'b', url: 'http://b', kind, credential }, backendDefaults);
+    return toBackendHeaders({ rawHeaders: pairs, headers, caller, callId: 'c' }, backend).join('|');
   };
 
   it('between two neighbours stay here, and those that Connection names', () => {
@@ -77,32 +89,39 @@ describe('header fields', () => {
       'trailers',
     ];
     expect(send([...hop, 'Host', 'h', 'Expect', '100-continue', 'Upgrade', 'h2c', 'X-Kept', 'k'])).toBe(
-      'X-Kept|k|X-Request-ID|c',
+      'X-Kept|k|X-Request-ID|c|Via|1.1 completion-proxy',
     );
   });
 
   it('that admitted the caller stay here, in every way a key can be shown', () => {
     const basic = `Basic ${Buffer.from('me:key').toString('base64')}`;
-    expect(send(['Authorization', 'Bearer key'], named)).toBe('X-Request-ID|c');
-    expect(send(['Authorization', basic, 'X-Api-Key', 'key'], named)).toBe('X-Request-ID|c');
-    expect(send(['X-Api-Key', 'key'], named)).toBe('X-Request-ID|c');
+    expect(send(['Authorization', 'Bearer key'], named)).toBe('X-Request-ID|c|Via|1.1 completion-proxy');
+    expect(send(['Authorization', basic, 'X-Api-Key', 'key'], named)).toBe('X-Request-ID|c|Via|1.1 completion-proxy');
+    expect(send(['X-Api-Key', 'key'], named)).toBe('X-Request-ID|c|Via|1.1 completion-proxy');
     expect(send(['Authorization', 'Digest x', 'X-Api-Key', 'key'], named)).toBe(
-      'Authorization|Digest x|X-Request-ID|c',
+      'Authorization|Digest x|X-Request-ID|c|Via|1.1 completion-proxy',
     );
-    expect(send(['Authorization', 'Bearer key', 'x-api-key', 'sk-ant'], named)).toBe('x-api-key|sk-ant|X-Request-ID|c');
-    expect(send(['X-Hub-Signature-256', 'sha256=0'], { name: 'webhook', method: 'hmac' })).toBe('X-Request-ID|c');
+    expect(send(['Authorization', 'Bearer key', 'x-api-key', 'sk-ant'], named)).toBe(
+      'x-api-key|sk-ant|X-Request-ID|c|Via|1.1 completion-proxy',
+    );
+    expect(send(['X-Hub-Signature-256', 'sha256=0'], { name: 'webhook', method: 'hmac' })).toBe(
+      'X-Request-ID|c|Via|1.1 completion-proxy',
+    );
   });
 
   it("give way to the backend's own credential", () => {
-    expect(send(['Authorization', 'Bearer theirs'], anonymous, 'Bearer sk')).toBe(
-      'X-Request-ID|c|Authorization|Bearer sk',
+    expect(send(['Authorization', 'Bearer theirs'], anonymous, 'sk')).toBe(
+      'X-Request-ID|c|Via|1.1 completion-proxy|Authorization|Bearer sk',
+    );
+    expect(send(['X-Api-Key', 'theirs', 'Via', '1.1 cdn'], anonymous, 'sk', 'anthropic')).toBe(
+      'X-Request-ID|c|Via|1.1 cdn, 1.1 completion-proxy|x-api-key|sk',
     );
   });
 
   it('of the answer keep order, repeats and the request id of the backend', () => {
     const raw = ['Set-Cookie', 'a', 'Set-Cookie', 'b', 'Keep-Alive', 'timeout=60', 'X-Call-Id', 'theirs'];
-    expect(toCallerHeaders(raw, 'c').join('|')).toBe('Set-Cookie,a|Set-Cookie,b|X-Request-ID,c');
-    expect(toCallerHeaders(['x-request-id', 'theirs'], 'c').join('|')).toBe('x-request-id,theirs');
+    expect(toCallerHeaders(raw, { callId: 'c' }).join('|')).toBe('Set-Cookie,a|Set-Cookie,b|X-Request-ID,c');
+    expect(toCallerHeaders(['x-request-id', 'theirs'], { callId: 'c' }).join('|')).toBe('x-request-id,theirs');
   });
 });
 
@@ -124,17 +143,18 @@ describe('error body', () => {
 
 describe('journal', () => {
   it('drops the oldest lines, by number and by size', () => {
-    const ring = createRing(2, 10);
+    const ring = createRing<string>(2, (line) => line.length + 1, 10);
+    const toText = () => ring.text((line) => line);
     for (const line of ['one', 'two', 'three']) ring.add(line);
-    expect(ring.text()).toBe('two\nthree\n');
+    expect(toText()).toBe('two\nthree\n');
     ring.add('123456789');
-    expect(ring.text()).toBe('123456789\n');
+    expect(toText()).toBe('123456789\n');
     ring.add('longer than ten');
-    expect(ring.text()).toBe('');
+    expect(toText()).toBe('');
   });
 
   it('cannot be made to show a line of the caller', () => {
-    const journal = createJournal({ logsLines: 9, historyLines: 9, now: () => new Date(0) });
+    const journal = createJournal({ logsLines: 9, historyLines: 9, now: () => 0 });
     journal.log('INFO', '::1', 'id', 'GET /x\r\n[1970] [ERROR] [-] [-] forged\u2028\u0085\u001b[2J');
     expect(journal.logs()).toBe(
       '[1970-01-01T00:00:00.000Z] [INFO] [::1] [id] GET /x\\u000d\\u000a[1970] [ERROR] [-] [-] forged\\u2028\\u0085\\u001b[2J\n',

@@ -1,7 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isDay, nextDay, toDay, toMonthWindows } from '../../../functions/llm-global-spend/days.ts';
-import { sumTotals } from '../../../functions/llm-global-spend/totals.ts';
+import {
+  addDays,
+  createDayOf,
+  daysOf,
+  halve,
+  hasOffset,
+  isDay,
+  nextDay,
+  startOfDay,
+  toDay,
+  toDayIn,
+  toWindows,
+} from '../../../functions/llm-global-spend/days.ts';
 
 const day = fc
   .date({ min: new Date('2020-01-01T00:00:00Z'), max: new Date('2099-12-31T23:59:59Z'), noInvalidDate: true })
@@ -29,67 +40,77 @@ describe('days', () => {
   });
 });
 
-describe('month windows', () => {
-  it('end with today, on the first of a month too', () => {
-    expect(toMonthWindows('2025-12-15', '2026-02-01')).toEqual([
-      { start: '2025-12-01', end: '2026-01-01' },
+describe('windows', () => {
+  const through = (start: string, last: string) => [...daysOf({ start, end: nextDay(last) })];
+
+  it('of a month at most end with the month, a year and a leap day', () => {
+    expect(toWindows(through('2025-12-15', '2026-02-01'), 31)).toEqual([
+      { start: '2025-12-15', end: '2026-01-01' },
       { start: '2026-01-01', end: '2026-02-01' },
       { start: '2026-02-01', end: '2026-02-02' },
     ]);
+    expect(toWindows(through('2028-02-01', '2028-03-01'), 31)).toHaveLength(2);
   });
 
-  it('hold the last day of a year and a leap day', () => {
-    expect(toMonthWindows('2026-12-01', '2026-12-31')).toEqual([{ start: '2026-12-01', end: '2027-01-01' }]);
-    expect(toMonthWindows('2028-02-01', '2028-02-29')).toEqual([{ start: '2028-02-01', end: '2028-03-01' }]);
+  it('of a year at most hold a year in one', () => {
+    expect(toWindows(through('2025-11-22', '2026-11-21'), 366)).toEqual([{ start: '2025-11-22', end: '2026-11-22' }]);
   });
 
-  it('hold this month, though the epoch lies ahead', () => {
-    expect(toMonthWindows('2030-01-01', '2026-11-21')).toEqual([{ start: '2026-11-01', end: '2026-11-22' }]);
-  });
-
-  it('cover every day once, from the month of the epoch to today', () => {
+  it('cover the given days once, in order, and no other', () => {
+    const days = fc.uniqueArray(fc.integer({ min: 0, max: 120 }).map((count) => addDays('2027-12-01', count)));
     fc.assert(
-      fc.property(day, day, (one, other) => {
-        const [epoch, today] = [one, other].sort() as [string, string];
-        const windows = toMonthWindows(epoch, today);
-        expect(windows[0]!.start <= epoch).toBe(true);
-        expect(windows.at(-1)!.end).toBe(nextDay(today));
-        expect(windows.at(-1)!.start).toBe(`${today.slice(0, 7)}-01`);
-        windows.slice(1).forEach((window, index) => {
-          expect(window.start).toBe(windows[index]!.end);
-        });
+      fc.property(days, fc.constantFrom(1, 7, 31, 366, Number.POSITIVE_INFINITY), (found, maxDays) => {
+        const windows = toWindows(found.toSorted(), maxDays);
+        expect(windows.flatMap((window) => [...daysOf(window)])).toEqual(found.toSorted());
+        for (const window of windows) expect([...daysOf(window)].length).toBeLessThanOrEqual(maxDays);
+      }),
+    );
+  });
+
+  it('are halved without a gap', () => {
+    fc.assert(
+      fc.property(day, fc.integer({ min: 2, max: 400 }), (start, length) => {
+        const whole = { start, end: addDays(start, length) };
+        const [left, right] = halve(whole);
+        expect([left.start, left.end, right.end]).toEqual([start, right.start, whole.end]);
+        expect(left.start < left.end && right.start < right.end).toBe(true);
       }),
     );
   });
 });
 
-describe('sums', () => {
-  it('split by today, its month and all', () => {
-    const days = [
-      { day: '2026-10-31', spend: 1n },
-      { day: '2026-11-01', spend: 10n },
-      { day: '2026-11-21', spend: 100n },
-      { day: '2026-11-22', spend: 1_000n },
-    ];
-    expect(sumTotals(days, '2026-11-21')).toEqual({ global: 111n, currentMonth: 110n, today: 100n });
-    expect(sumTotals(days, '2026-11-01')).toEqual({ global: 11n, currentMonth: 10n, today: 10n });
-    expect(sumTotals([], '2026-11-21')).toEqual({ global: 0n, currentMonth: 0n, today: 0n });
+describe('days of a zone', () => {
+  it.each([
+    ['2026-11-20T23:30:00Z', 'Europe/Berlin', '2026-11-21'],
+    ['2026-11-21T04:59:00Z', 'America/New_York', '2026-11-20'],
+    ['2026-11-20T22:00:00Z', '+02:00', '2026-11-21'],
+    ['2026-11-20T18:15:00Z', 'Asia/Kathmandu', '2026-11-21'],
+  ])('put %s of %s into %s', (moment, zone, expected) => {
+    expect(toDayIn(new Date(moment), zone)).toBe(expected);
+    expect(createDayOf(zone)(new Date(moment))).toBe(expected);
   });
 
-  it('do not depend on the order, and part into today, the rest of the month and before', () => {
-    const entry = fc.record({ day, spend: fc.bigInt({ min: 0n, max: 10n ** 18n }) });
+  it('begin where the day of their first moment begins, in months with and without summer time', () => {
+    const zones = fc.constantFrom(
+      'Europe/Berlin',
+      'America/New_York',
+      'Australia/Lord_Howe',
+      'Asia/Kathmandu',
+      '-03:30',
+    );
     fc.assert(
-      fc.property(fc.array(entry), day, (days, today) => {
-        const totals = sumTotals(days, today);
-        expect(sumTotals(days.toReversed(), today)).toEqual(totals);
-        const until = days.filter((item) => item.day <= today);
-        const of = (items: typeof days) => items.reduce((sum, item) => sum + item.spend, 0n);
-        expect(totals.global).toBe(of(until));
-        expect(totals.global - totals.currentMonth).toBe(
-          of(until.filter((item) => item.day.slice(0, 7) < today.slice(0, 7))),
-        );
-        expect(totals.today).toBe(of(until.filter((item) => item.day === today)));
+      fc.property(day, zones, (some, zone) => {
+        const start = startOfDay(some, zone);
+        expect(toDayIn(start, zone)).toBe(some);
+        expect(toDayIn(new Date(start.getTime() - 1), zone)).toBe(addDays(some, -1));
       }),
     );
+  });
+
+  it("are the proxy's days only where every one of them begins with them", () => {
+    expect(hasOffset({ start: '2026-11-01', end: '2026-12-01' }, 'Europe/London', 0)).toBe(true);
+    expect(hasOffset({ start: '2026-10-01', end: '2026-12-01' }, 'Europe/London', 0)).toBe(false);
+    expect(hasOffset({ start: '2026-11-01', end: '2026-12-01' }, 'Europe/Berlin', 60)).toBe(true);
+    expect(hasOffset({ start: '2026-11-01', end: '2026-12-01' }, 'UTC', 60)).toBe(false);
   });
 });

@@ -1,27 +1,35 @@
 import { describe, expect, it } from 'vitest';
+import type { LitellmClient } from '#shared/clients/litellm.ts';
 import { UpstreamError } from '#shared/errors.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { parseUsd } from '#shared/money.ts';
 import { createLlmGlobalSpend } from '../../../functions/llm-global-spend/handler.ts';
 import create from '../../../functions/llm-global-spend/index.ts';
-import { createReports } from '../../../functions/llm-global-spend/report/reports.ts';
-import type { DaySpend } from '../../../functions/llm-global-spend/totals.ts';
+import { openReports } from '../../../functions/llm-global-spend/report/open.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
+import { createFakeLitellm, spendDay } from '../../support/fake-litellm.ts';
+import { createMemoryKv } from '../../support/memory-kv.ts';
 
-type ReadDays = (window: { start: string; end: string }) => Promise<DaySpend[]>;
+type ReadDays = LitellmClient['spendByDay'];
 
 /** A client over these days that keeps to its promise: half-open windows. */
 function over(days: Record<string, string>): ReadDays {
   return async ({ start, end }) =>
     Object.entries(days)
       .filter(([day]) => day >= start && day < end)
-      .map(([day, spend]) => ({ day, spend: parseUsd(spend) }));
+      .map(([day, spend]) => spendDay(day, parseUsd(spend)));
 }
 
 async function ask(options: { now?: string; spendByDay?: ReadDays; call?: CallOptions; epoch?: string } = {}) {
   const { now = '2026-11-21T06:30:00Z', spendByDay = over({}), call, epoch = '2026-09-01' } = options;
   const handler = createLlmGlobalSpend({
-    reports: createReports({ litellm: { spendByDay }, epoch, now: () => new Date(now) }),
+    reports: openReports({
+      litellm: createFakeLitellm({ spendByDay }),
+      kv: createMemoryKv(),
+      identity: () => 'test',
+      epoch,
+      now: () => new Date(now),
+    }),
     now: () => new Date(now),
     deadlineMs: 5_000,
   });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createRouter } from '../../../../functions/spot-start-service/handler.ts';
-import type { Found } from '../../../../functions/spot-start-service/resolve.ts';
+import type { Found } from '../../../../functions/spot-start-service/resolve/match.ts';
 import type { ContainerState, ServiceState, SpotService } from '../../../../functions/spot-start-service/service.ts';
 import { admitVisitors } from '../../../../functions/spot-start-service/wake/admit.ts';
 import { createWakeRoutes } from '../../../../functions/spot-start-service/wake/routes.ts';
@@ -34,7 +34,7 @@ let failure: Error | undefined;
 let handler: Handler;
 
 function open(publicWake = true) {
-  const service: SpotService = {
+  const service: Pick<SpotService, 'resolve' | 'status' | 'wake'> = {
     async resolve({ host, shown }) {
       if (failure !== undefined) throw failure;
       if (host === 'cloud.local') return target;

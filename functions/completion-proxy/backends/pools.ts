@@ -1,0 +1,63 @@
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { buildConnector, Pool } from 'undici';
+import type { Backend } from './backend.ts';
+import type { FindCarrier } from './upstream.ts';
+
+/** A connection within its time. undici's own timer has steps of half a second. */
+function createConnect(timeoutMs: number): buildConnector.connector {
+  return ({ hostname, protocol, port, servername }, done) => {
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const isTls = protocol === 'https:';
+    const options = { host, port: Number(port) || (isTls ? 443 : 80), noDelay: true, keepAlive: true };
+    const socket: Socket = isTls
+      ? connectTls({ ...options, servername: servername ?? host, ALPNProtocols: ['http/1.1'] })
+      : connectTcp(options);
+    const expire = () => socket.destroy(Object.assign(new Error('no connection in time'), { code: 'ETIMEDOUT' }));
+    const timer = timeoutMs > 0 ? setTimeout(expire, timeoutMs) : undefined;
+    const onError = (error: Error) => {
+      clearTimeout(timer);
+      done(error, null);
+    };
+    socket.once('error', onError);
+    socket.once(isTls ? 'secureConnect' : 'connect', () => {
+      clearTimeout(timer);
+      socket.removeListener('error', onError);
+      done(null, socket);
+    });
+  };
+}
+
+/**
+ * Kept connections to backends, one pool a backend. undici's dispatcher without its fetch: a quarter of the CPU, bytes
+ * untouched (nothing is decompressed), no time-out but ours, and nothing retried.
+ */
+export function createPools(): { find: FindCarrier; close(): Promise<void> } {
+  const pools = new Map<Backend, Pool>();
+  // Loaded with the first call: undici costs more start-up time than the whole function.
+  let loading: Promise<typeof import('undici')> | undefined;
+
+  async function open(backend: Backend): Promise<Pool> {
+    loading ??= import('undici');
+    const { Pool } = await loading;
+    const opened = pools.get(backend);
+    if (opened !== undefined) return opened;
+    const pool = new Pool(backend.origin, {
+      connect: createConnect(backend.timeouts.connectMs),
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: 64 * 1024,
+      pipelining: 1,
+      allowH2: false,
+    });
+    pools.set(backend, pool);
+    return pool;
+  }
+
+  return {
+    find: (backend) => pools.get(backend) ?? open(backend),
+    async close() {
+      await Promise.all([...pools.values()].map((pool) => pool.close()));
+    },
+  };
+}

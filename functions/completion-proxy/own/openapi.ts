@@ -1,0 +1,118 @@
+const error = (description: string) => ({
+  description,
+  content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+});
+const jsonOf = (description: string, schema: object) => ({ description, content: { 'application/json': { schema } } });
+const textOf = (description: string) => ({ description, content: { 'text/plain': { schema: { type: 'string' } } } });
+const status = jsonOf('It runs', { $ref: '#/components/schemas/Status' });
+const open: object[] = [];
+
+const completion = {
+  type: 'object',
+  required: ['prompt'],
+  properties: {
+    prompt: { type: 'string', minLength: 1 },
+    model: { type: 'string', description: 'else COMPLETION_MODEL, OLLAMA_MODEL or OPENAI_MODEL' },
+    options: {
+      type: 'object',
+      description: 'temperature, top_p, seed, max_tokens, stop; other ones reach Ollama only',
+      properties: {
+        temperature: { type: 'number' },
+        top_p: { type: 'number' },
+        seed: { type: 'integer' },
+        max_tokens: { type: 'integer', minimum: 1 },
+        stop: { oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
+      },
+    },
+    stream: { type: 'boolean', default: false, description: 'lines with `Accept: application/x-ndjson`, else events' },
+    deadline_ms: { type: 'integer', minimum: 1, description: 'at most COMPLETION_TIMEOUT_MS' },
+    fallback: { type: 'boolean', description: 'else COMPLETION_FALLBACK' },
+  },
+};
+
+/** Our own routes. Every other path is the backend's. Each short path is also there below `/_proxy`. */
+export const openApi = {
+  openapi: '3.1.0',
+  info: {
+    title: 'completion-proxy',
+    version: '1.0.0',
+    description: 'Our own routes; every other path is passed to a backend. Each is also below /_proxy.',
+  },
+  servers: [{ url: '..', description: 'this function' }],
+  security: [{ bearer: [] }, { key: [] }],
+  components: {
+    securitySchemes: {
+      bearer: { type: 'http', scheme: 'bearer' },
+      key: { type: 'apiKey', in: 'header', name: 'X-Api-Key' },
+    },
+    schemas: {
+      Error: {
+        type: 'object',
+        required: ['error', 'code', 'call_id'],
+        properties: { error: { type: 'string' }, code: { type: 'string' }, call_id: { type: 'string' } },
+      },
+      Status: {
+        type: 'object',
+        required: ['status', 'time'],
+        properties: { status: { const: 'ok' }, time: { type: 'string', format: 'date-time' } },
+      },
+      Completion: { type: 'object', required: ['completion'], properties: { completion: { type: 'string' } } },
+    },
+  },
+  paths: {
+    '/': { get: { summary: 'It runs', responses: { 200: status } } },
+    '/completion': {
+      post: {
+        summary: 'One prompt, one completion',
+        requestBody: { required: true, content: { 'application/json': { schema: completion } } },
+        responses: {
+          200: {
+            description: 'The completion; X-Completion-Source is fallback where no model gave it',
+            content: {
+              'application/json': { schema: { $ref: '#/components/schemas/Completion' } },
+              'text/event-stream': { schema: { type: 'string' } },
+              'application/x-ndjson': { schema: { type: 'string' } },
+            },
+          },
+          400: error('The prompt is missing or malformed'),
+          404: error('The model is not served here'),
+          502: error('The model gave no usable answer, and no fallback is wanted'),
+          504: error('The deadline passed, and no fallback is wanted'),
+        },
+      },
+    },
+    '/logs': { get: { summary: 'What was called, one line an event', responses: { 200: textOf('The last lines') } } },
+    '/history': { get: { summary: 'Prompts and completions', responses: { 200: textOf('One JSON object a line') } } },
+    '/health': { get: { summary: 'It runs', security: open, responses: { 200: status } } },
+    '/ready': {
+      get: {
+        summary: 'Whether a backend can be asked',
+        security: open,
+        responses: {
+          200: jsonOf('One can', { type: 'object', properties: { status: { const: 'ready' } } }),
+          503: jsonOf('None can', { type: 'object', properties: { status: { const: 'not ready' } } }),
+        },
+      },
+    },
+    '/ping': { get: { summary: 'pong', security: open, responses: { 200: textOf('pong') } } },
+    '/v1/models': {
+      get: {
+        summary: "Every backend's models, as OpenAI lists them (as Anthropic does where anthropic-version is sent)",
+        responses: {
+          200: jsonOf('The list', { type: 'object', required: ['data'], properties: { data: { type: 'array' } } }),
+        },
+      },
+    },
+    '/api/tags': {
+      get: {
+        summary: "Every backend's models, as Ollama lists them",
+        responses: {
+          200: jsonOf('The list', { type: 'object', required: ['models'], properties: { models: { type: 'array' } } }),
+        },
+      },
+    },
+    '/openapi.json': {
+      get: { summary: 'This document', responses: { 200: jsonOf('This document', { type: 'object' }) } },
+    },
+  },
+};

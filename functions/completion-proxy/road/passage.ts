@@ -1,0 +1,417 @@
+import type { Dispatcher } from 'undici';
+import { UpstreamError } from '#shared/errors.ts';
+import { toProblem } from '#shared/http/problem.ts';
+import { parseRetryAfterMs } from '#shared/retry.ts';
+import type { Carrier, Upstream } from '../backends/upstream.ts';
+import type { AnswerSource } from './answer-body.ts';
+import type { Call } from './call.ts';
+import type { AttemptFacts, AttemptFailure, Outcome } from './observer.ts';
+import { isCommentOnly, StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts';
+import { bodyOf, isBad, toError } from './verdict.ts';
+
+/** Why an attempt gave the caller nothing. With `passage`, its answer waits: it is delivered or dropped. */
+export interface Failure extends AttemptFailure {
+  readonly error: UpstreamError;
+  readonly retryAfterMs: number | undefined;
+  readonly passage: Passage | undefined;
+}
+
+type State =
+  /** No head yet. */
+  | 'asked'
+  /** A head, and the first byte of its body is awaited: until it comes, another backend may still answer. */
+  | 'held'
+  /** A failure's head, which waits for the decision to deliver or drop it. */
+  | 'judged'
+  | 'flowing'
+  /** Collected to be told inside a stream that began with a ping. */
+  | 'collecting'
+  /** Read for nothing: the caller is gone, or another attempt follows. */
+  | 'dropping'
+  | 'done';
+
+const left = () => new UpstreamError('The backend', 'aborted', 'the caller is gone');
+const toStrings = (raw: unknown) => (Array.isArray(raw) ? raw.map((part) => part.toString('latin1')) : []) as string[];
+const maxDropped = 64 * 1024;
+const maxCollected = 256 * 1024;
+
+/**
+ * One attempt: the request to one backend and its answer, from the place it took at the gate until that is given back.
+ * `begun` resolves with undefined once the caller has the first byte, and with a failure where the caller has nothing.
+ */
+export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
+  readonly attempt: AttemptFacts;
+  readonly begun: Promise<Failure | undefined>;
+  readonly #call: Call;
+  readonly #upstream: Upstream;
+  readonly #isProbe: boolean;
+  readonly #startedAt = performance.now();
+  #begin!: (failure: Failure | undefined) => void;
+  #state: State = 'asked';
+  #controller: Dispatcher.DispatchController | undefined;
+  #status = 0;
+  #rawHeaders: string[] = [];
+  #trailers: Record<string, string> = {};
+  #form: StreamForm | undefined;
+  #end: StreamEnd | undefined;
+  #waiting: Buffer[] = [];
+  #isEnded = false;
+  #stopped: UpstreamError | undefined;
+  #bytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #totalTimer: NodeJS.Timeout | undefined;
+  #isPaused = false;
+  #isCounted = false;
+  #hasPlace = true;
+  #isSettled = false;
+  #broken: UpstreamError | undefined;
+
+  /** Takes over a place at the gate of `upstream`. */
+  constructor(call: Call, upstream: Upstream, attempt: AttemptFacts) {
+    this.#call = call;
+    this.#upstream = upstream;
+    this.attempt = attempt;
+    this.#isProbe = upstream.breaker.begin();
+    this.begun = new Promise((resolve) => {
+      this.#begin = resolve;
+    });
+  }
+
+  start(carrier: Carrier, options: Dispatcher.DispatchOptions): void {
+    const { firstByteMs, totalMs } = this.#upstream.backend.timeouts;
+    const { signal } = this.#call.request;
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#arm(firstByteMs);
+    if (totalMs > 0) this.#totalTimer = setTimeout(Passage.#stop, totalMs, this, 'the whole answer took too long');
+    this.#call.observer?.attemptStarted?.(this.attempt);
+    if (signal.aborted) {
+      this.callerLeft();
+      return;
+    }
+    try {
+      carrier.dispatch(options, this);
+    } catch (error) {
+      this.onResponseError(undefined, error as Error);
+    }
+  }
+
+  #arm(ms: number) {
+    clearTimeout(this.#timer);
+    this.#timer = ms > 0 ? setTimeout(Passage.#expire, ms, this) : undefined;
+  }
+
+  static #expire(passage: Passage) {
+    // The silence is the caller's, who does not take what is there.
+    if (passage.#isPaused) passage.#timer?.refresh();
+    else Passage.#stop(passage, passage.#state === 'flowing' ? 'no next chunk in time' : 'no first byte in time');
+  }
+
+  static #stop(passage: Passage, detail: string) {
+    passage.#abort(new UpstreamError('The backend', 'timeout', detail));
+  }
+
+  /** Ends the backend's work. What waits for a connection has no controller yet and is stopped when it gets one. */
+  #abort(error: UpstreamError) {
+    this.#stopped = error;
+    if (this.#controller === undefined) this.onResponseError(undefined, error);
+    else this.#controller.abort(error);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController) {
+    this.#controller = controller;
+    if (this.#stopped !== undefined) controller.abort(this.#stopped);
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ) {
+    // 1xx announces the answer and is none.
+    if (status < 200 || this.#state === 'dropping') return;
+    const call = this.#call;
+    this.#status = status;
+    this.#rawHeaders = toStrings(controller.rawHeaders);
+    this.#form = streamFormOf(headers['content-type'] as string, headers['content-encoding'] as string);
+    if (isBad(status)) {
+      this.#state = 'judged';
+      this.#isPaused = true;
+      controller.pause();
+      const retryAfterMs = parseRetryAfterMs(headers['retry-after'] as string | undefined);
+      const detail = `status ${status}`;
+      const error = new UpstreamError('The backend', 'status', detail, { status, retryAfterMs });
+      this.#count(false, retryAfterMs);
+      this.#leaveGate();
+      this.#report({ failure: 'status', status, error, retryAfterMs, passage: this });
+      return;
+    }
+    if (call.route !== undefined && status < 300) {
+      this.#state = 'held';
+      const { kind } = this.#upstream.backend;
+      if (this.#form !== undefined) {
+        this.#end = new StreamEnd(call.route.hasTerminator && kind !== 'plain' ? call.route.dialect : 'other');
+      }
+      return;
+    }
+    if (this.#form !== undefined) this.#end = new StreamEnd('other');
+    this.#count(true);
+    this.deliver();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer) {
+    switch (this.#state) {
+      case 'held':
+        this.#onFirstChunk(chunk);
+        break;
+      case 'flowing':
+        this.#pass(chunk);
+        break;
+      case 'judged':
+        this.#waiting.push(chunk);
+        break;
+      case 'collecting':
+        this.#waiting.push(chunk);
+        this.#bytes += chunk.length;
+        if (this.#bytes > maxCollected)
+          controller.abort(new UpstreamError('The backend', 'invalid_response', 'too long'));
+        break;
+      case 'dropping':
+        this.#onDropped(chunk);
+        break;
+    }
+  }
+
+  #onFirstChunk(chunk: Buffer) {
+    const call = this.#call;
+    if (this.#form === 'sse' && isCommentOnly(chunk)) {
+      // The backend's own signs of life go on at once, and another backend may still answer after them.
+      if (!call.isAnswered) {
+        call.isCommitted = true;
+        call.respond(200, this.#rawHeaders, this.#readTrailers);
+      }
+      call.answer.add(chunk);
+      call.heard();
+      return;
+    }
+    this.#count(true);
+    this.deliver();
+    if (this.#state === 'flowing') this.#pass(chunk);
+    else this.onResponseData(this.#controller!, chunk);
+  }
+
+  #pass(chunk: Buffer) {
+    const call = this.#call;
+    if (this.#bytes === 0) call.observer?.firstByte?.();
+    this.#timer?.refresh();
+    this.#bytes += chunk.length;
+    this.#end?.note(chunk);
+    call.observer?.chunk?.(chunk);
+    call.heard();
+    if (call.answer.add(chunk)) return;
+    this.#isPaused = true;
+    this.#controller?.pause();
+  }
+
+  #onDropped(chunk: Buffer) {
+    this.#bytes += chunk.length;
+    if (this.#call.request.signal.aborted) this.#call.observer?.chunk?.(chunk);
+    else if (this.#bytes > maxDropped) this.#controller?.abort(left());
+    this.#timer?.refresh();
+  }
+
+  #readTrailers = () => this.#trailers;
+
+  /** Gives the caller this answer, whatever its status. */
+  deliver(): void {
+    const call = this.#call;
+    if (this.#broken !== undefined) {
+      call.fail(this.#broken, outcomeOf(this.#broken));
+      return;
+    }
+    call.answer.source = this;
+    this.#arm(this.#upstream.backend.timeouts.idleMs);
+    const isStream = this.#form === 'sse' && this.#status < 300;
+    if (call.isCommitted && !isStream) {
+      this.#state = 'collecting';
+      this.#bytes = 0;
+    } else {
+      this.#state = 'flowing';
+      if (isStream) call.canPing = this.#canPing;
+      else call.stopPings();
+      if (!call.isAnswered) call.respond(this.#status, this.#rawHeaders, this.#readTrailers);
+      call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
+    }
+    this.#report(undefined);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const chunk of waiting) this.onResponseData(this.#controller!, chunk);
+    if (this.#isEnded) this.#finish();
+    else if (!call.answer.isFull) this.resume();
+  }
+
+  /** Another attempt follows: the rest is read where it is short, so that the connection can be used again. */
+  drop(): void {
+    if (this.#isSettled) return;
+    if (this.#isEnded) {
+      this.#settle();
+      return;
+    }
+    this.#state = 'dropping';
+    this.#bytes = 0;
+    this.#waiting = [];
+    const at = this.#rawHeaders.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
+    const length = at < 0 ? Number.POSITIVE_INFINITY : Number(this.#rawHeaders[at + 1]);
+    if (length > maxDropped) this.#abort(left());
+    else this.resume();
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController) {
+    this.#isEnded = true;
+    const raw = toStrings(controller.rawTrailers);
+    for (let index = 0; index < raw.length; index += 2) this.#trailers[raw[index]!] = raw[index + 1]!;
+    if (this.#state === 'held') {
+      if (this.#end?.isComplete() === false) return this.onResponseError(controller, this.#endless());
+      this.#count(true);
+      this.deliver();
+    } else if (this.#state === 'flowing' || this.#state === 'collecting') this.#finish();
+    else if (this.#state === 'dropping') this.#settle();
+  }
+
+  #endless = () => new UpstreamError('The backend', 'invalid_response', 'the stream ended without its end');
+
+  #finish() {
+    const call = this.#call;
+    if (this.#state === 'collecting') return this.#finishCollected();
+    if (this.#end?.isComplete() === false) return this.#breakOff(this.#endless());
+    this.#settle();
+    call.answer.finish();
+    call.end(isBad(this.#status) ? 'upstream_error' : 'ok');
+  }
+
+  /** The stream has begun with status 200: another status, or a body that is no stream, becomes an event in it. */
+  #finishCollected() {
+    const call = this.#call;
+    this.#settle();
+    const text = Buffer.concat(this.#waiting).toString('utf8');
+    call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
+    call.observer?.chunk?.(Buffer.concat(this.#waiting));
+    if (this.#status < 300) {
+      call.answer.add(`data: ${text.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`);
+      call.answer.finish();
+      return call.end('ok');
+    }
+    call.endWithError(bodyOf(this.#status, text), 'sse', true);
+    call.end('upstream_error', this.#status);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, cause: Error) {
+    if (this.#isSettled) return;
+    const error = this.#stopped ?? toError(cause);
+    switch (this.#state) {
+      case 'asked':
+      case 'held':
+        this.#count(false);
+        this.#report({ failure: error.failure, status: undefined, error, retryAfterMs: undefined, passage: undefined });
+        this.#settle();
+        break;
+      case 'judged':
+        this.#broken = error;
+        this.#settle();
+        break;
+      case 'flowing':
+        this.#breakOff(error);
+        break;
+      case 'collecting':
+        this.#settle();
+        this.#call.fail(error, outcomeOf(error));
+        break;
+      case 'dropping':
+        this.#settle();
+        break;
+    }
+  }
+
+  /** The backend died in the middle: the caller sees it in the stream's own form, or by a cut connection. */
+  #breakOff(error: UpstreamError) {
+    const call = this.#call;
+    const { failure } = error;
+    this.#upstream.breaker.failed(this.#isProbe);
+    call.observer?.attemptFailed?.(this.attempt, { failure, status: this.#status });
+    const isBounded = this.#rawHeaders.some(
+      (name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length',
+    );
+    call.request.log.warn('the answer broke off', { backend: this.attempt.backend.name, reason: error.message });
+    this.#settle();
+    if (this.#form !== undefined && !isBounded && !call.answer.destroyed) {
+      call.endWithError(toProblem(error), this.#form, this.#end?.isAtBoundary(this.#form) ?? true);
+    } else call.answer.destroy(error);
+    call.end(outcomeOf(error));
+  }
+
+  #canPing = () => !this.#call.answer.isFull && this.#end?.isAtBoundary('sse') === true;
+
+  resume(): void {
+    if (!this.#isPaused || this.#state === 'judged') return;
+    this.#isPaused = false;
+    this.#timer?.refresh();
+    this.#controller?.resume();
+  }
+
+  #onAbort = () => this.callerLeft();
+
+  callerLeft(): void {
+    if (this.#isSettled) return;
+    if (!this.#isCounted) this.#upstream.breaker.abandoned(this.#isProbe);
+    this.#isCounted = true;
+    const isBegun = this.#state === 'flowing' || this.#state === 'collecting';
+    if (this.#upstream.backend.cancelOnDisconnect || this.#state === 'judged') {
+      this.#settle();
+      this.#abort(left());
+    } else {
+      this.#call.isDraining = true;
+      this.#state = 'dropping';
+      this.resume();
+    }
+    const error = left();
+    this.#report({ failure: 'aborted', status: undefined, error, retryAfterMs: undefined, passage: undefined });
+    if (isBegun) this.#call.end('client_abort');
+  }
+
+  /** What the breaker learns, once. */
+  #count(isWell: boolean, retryAfterMs?: number) {
+    if (this.#isCounted) return;
+    this.#isCounted = true;
+    if (isWell) this.#upstream.breaker.succeeded();
+    else this.#upstream.breaker.failed(this.#isProbe, retryAfterMs);
+  }
+
+  #report(failure: Failure | undefined) {
+    if (failure !== undefined) {
+      const { number, backend } = this.attempt;
+      const fields = { backend: backend.name, attempt: number, reason: failure.error.message };
+      if (failure.failure !== 'aborted') this.#call.request.log.warn('attempt failed', fields);
+      this.#call.observer?.attemptFailed?.(this.attempt, failure);
+    }
+    this.#begin(failure);
+  }
+
+  #settle() {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#state = 'done';
+    clearTimeout(this.#timer);
+    clearTimeout(this.#totalTimer);
+    this.#call.request.signal.removeEventListener('abort', this.#onAbort);
+    this.#leaveGate();
+    if (this.#call.isDraining) this.#call.endDrained();
+  }
+
+  #leaveGate() {
+    if (!this.#hasPlace) return;
+    this.#hasPlace = false;
+    this.#upstream.gate.leave(performance.now() - this.#startedAt);
+  }
+}
+
+const outcomeOf = ({ failure }: UpstreamError): Outcome =>
+  failure === 'timeout' ? 'timeout' : failure === 'aborted' ? 'client_abort' : 'upstream_error';

@@ -1,0 +1,81 @@
+import { HttpError } from '#shared/errors.ts';
+import type { Upstream } from '../backends/upstream.ts';
+import { dialectOf, findLlmRoute } from '../routing/llm-route.ts';
+import { planCall } from '../routing/plan.ts';
+import { type RequestScan, scanRequest, withModel } from '../routing/request-scan.ts';
+import { type AttemptOptions, attempt } from './attempts.ts';
+import { Call, type RoadAnswer, type RoadRequest } from './call.ts';
+import { type KeptBody, keepBody } from './kept-body.ts';
+import type { CallFacts, Observe } from './observer.ts';
+
+export interface RoadOptions extends AttemptOptions {
+  upstreams: readonly Upstream[];
+  /** Names that callers use, and the model that each of them is. */
+  modelAliases: ReadonlyMap<string, string>;
+  /** Bodies up to this size are kept for another attempt; the model is looked for in as much. */
+  retryBodyBytes: number;
+  /** Silence after which a comment goes into an event stream; 0 is never. */
+  ssePingMs: number;
+  observe?: Observe;
+}
+
+/** Carries a call to a backend and the answer back. Rejects with HttpError or UpstreamError when there is none. */
+export type Road = (request: RoadRequest) => Promise<RoadAnswer>;
+
+const nothing: RequestScan = { isJson: false, ambiguous: false };
+const keptMethods = new Set(['PUT', 'DELETE', 'OPTIONS', 'GET', 'HEAD']);
+
+/** `GET /v1/models/<id>` names a model in its path. */
+function modelInPath({ method, path }: RoadRequest): string | undefined {
+  if (method !== 'GET' || !path.startsWith('/v1/models/')) return undefined;
+  try {
+    return decodeURIComponent(path.slice('/v1/models/'.length));
+  } catch {
+    return undefined;
+  }
+}
+
+export function createRoad(options: RoadOptions): Road {
+  const { upstreams, modelAliases, retryBodyBytes, ssePingMs, observe } = options;
+
+  return async (request) => {
+    const route = findLlmRoute(request.method, request.path);
+    let body: KeptBody | undefined;
+    let scan = nothing;
+    if (request.hasBody) {
+      if (route !== undefined || keptMethods.has(request.method)) body = await keepBody(request.body, retryBodyBytes);
+      else body = { head: Buffer.alloc(0), stream: request.body };
+      if (route !== undefined)
+        scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
+    }
+    if (scan.ambiguous) {
+      throw new HttpError(400, 'The body names "model" or "stream" twice', { code: 'ambiguous_body' });
+    }
+    const requestedModel = scan.model ?? modelInPath(request);
+    const alias = requestedModel === undefined ? undefined : modelAliases.get(requestedModel);
+    if (alias !== undefined && scan.model !== undefined && body !== undefined && 'whole' in body) {
+      body = { whole: withModel(body.whole, scan, alias) };
+      scan = scanRequest(body.whole, request.headers['content-type']);
+    }
+    const dialect = route?.dialect ?? dialectOf(request.path);
+    // Ollama's own routes stream unless told otherwise.
+    const stream = scan.stream ?? (dialect === 'ollama' && route?.hasTerminator === true);
+    const facts: CallFacts = {
+      callId: request.callId,
+      caller: request.caller,
+      method: request.method,
+      path: request.path,
+      dialect,
+      isLlm: route !== undefined,
+      requestedModel,
+      stream,
+    };
+    const { path, onlyKind } = request;
+    const plan = planCall(upstreams, { path, model: alias ?? requestedModel, onlyKind }, options.random);
+    return new Promise((resolve, reject) => {
+      const call = new Call({ request, route, scan, facts }, observe?.(facts), resolve, reject);
+      if (stream && ssePingMs > 0 && route !== undefined && dialect !== 'ollama') call.keepAlive(ssePingMs);
+      attempt(call, plan, body, options);
+    });
+  };
+}

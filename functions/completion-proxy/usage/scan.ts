@@ -1,0 +1,228 @@
+import type { StreamForm } from '../road/stream-end.ts';
+import type { Dialect } from '../routing/llm-route.ts';
+import { laterTokens, type Tokens, toTokens } from './tokens.ts';
+
+/** What an answer tells of itself. */
+export interface Told {
+  /** The answer's own id. */
+  id?: string;
+  /** The model that answered. */
+  model?: string;
+  tokens?: Tokens;
+  finishReason?: string;
+  /** The backend told an error inside a stream of status 200. */
+  isFailed: boolean;
+}
+
+type Json = Record<string, unknown>;
+const object = (value: unknown): Json => (typeof value === 'object' && value !== null ? (value as Json) : {});
+const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value.slice(0, 200) : undefined);
+
+/** Reads one JSON object of an answer: an event's data, a line, or the whole body. */
+function readObject(told: Told, dialect: Dialect, parsed: unknown): void {
+  const body = object(parsed);
+  // /v1/responses wraps the answer, and so does the first event of /v1/messages.
+  const answer = object(body.response ?? body.message ?? body);
+  told.id ??= text(answer.id) as string;
+  told.model ??= (text(answer.model) ?? text(body.model)) as string;
+  const usage = dialect === 'ollama' ? body : (answer.usage ?? body.usage);
+  const tokens = laterTokens(told.tokens, toTokens(dialect, usage));
+  if (tokens !== undefined) told.tokens = tokens;
+  const choice = Array.isArray(body.choices) ? object(body.choices[0]) : {};
+  const reason =
+    text(choice.finish_reason) ??
+    text(object(body.delta).stop_reason) ??
+    text(body.stop_reason) ??
+    text(body.done_reason);
+  if (reason !== undefined) told.finishReason = reason;
+  if (dialect === 'responses' && text(answer.status) !== undefined && body.response !== undefined) {
+    told.finishReason = text(answer.status) as string;
+  }
+  if (body.error !== undefined && body.error !== null && body.error !== false) told.isFailed = true;
+  if (body.type === 'error' || body.type === 'response.failed') told.isFailed = true;
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+/** A line that is longer is not looked into: it is somebody's picture. The terminal event of /v1/responses may be long. */
+const maxLine = 1024 * 1024;
+
+// In JSON a quote inside a text is escaped, so that none of these needles can stand in what a model said.
+const needles: Record<Dialect, string[]> = {
+  chat: ['"usage":{', '"usage": {', '"error"', '"finish_reason":"', '"finish_reason": "'],
+  responses: ['"usage":{', '"usage": {', '"type":"error"', '"type":"response.failed"'],
+  anthropic: ['"usage":{', '"usage": {', '"type":"error"', '"type": "error"'],
+  ollama: ['"done":true', '"done": true', '"error"'],
+  other: [],
+};
+
+/**
+ * Reads what a streamed answer tells, while its chunks pass untouched: whole lines only, and of those only the first, which
+ * names the answer, and the ones that hold a needle. Chunks may be cut anywhere.
+ */
+class StreamScan {
+  readonly told: Told = { isFailed: false };
+  readonly #dialect: Dialect;
+  readonly #needles: string[];
+  #rest: Buffer[] = [];
+  #restBytes = 0;
+  #isTooLong = false;
+  #isNamed = false;
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+    this.#needles = needles[dialect];
+  }
+
+  note(chunk: Buffer): void {
+    const end = Math.max(chunk.lastIndexOf(LF), chunk.lastIndexOf(CR)) + 1;
+    if (end === 0) {
+      this.#keep(chunk);
+      return;
+    }
+    let lines = end === chunk.length ? chunk : chunk.subarray(0, end);
+    if (this.#isTooLong) {
+      // The end of a line that was given up; what follows it counts again.
+      const next = lineEnd(lines, 0) + 1;
+      lines = lines.subarray(next);
+    } else if (this.#restBytes > 0) lines = Buffer.concat([...this.#rest, lines]);
+    this.#rest = [];
+    this.#restBytes = 0;
+    this.#isTooLong = false;
+    this.#read(lines);
+    if (end < chunk.length) this.#keep(chunk.subarray(end));
+  }
+
+  #keep(chunk: Buffer): void {
+    if (this.#isTooLong) return;
+    this.#rest.push(chunk);
+    this.#restBytes += chunk.length;
+    if (this.#restBytes <= maxLine) return;
+    this.#rest = [];
+    this.#restBytes = 0;
+    this.#isTooLong = true;
+  }
+
+  #read(lines: Buffer): void {
+    if (!this.#isNamed) {
+      const at = lines.indexOf(0x7b);
+      if (at >= 0) {
+        this.#isNamed = true;
+        this.#readLineAt(lines, at);
+      }
+    }
+    for (const needle of this.#needles) {
+      for (let at = lines.indexOf(needle); at >= 0; ) {
+        const next = this.#readLineAt(lines, at);
+        at = lines.indexOf(needle, next);
+      }
+    }
+  }
+
+  /** Reads the line around `at`; returns where it ends. */
+  #readLineAt(lines: Buffer, at: number): number {
+    const start = Math.max(lines.lastIndexOf(LF, at), lines.lastIndexOf(CR, at)) + 1;
+    const end = lineEnd(lines, at);
+    const from = lines.indexOf(0x7b, start);
+    if (from < 0 || from >= end) return end;
+    try {
+      readObject(this.told, this.#dialect, JSON.parse(lines.toString('utf8', from, end)));
+    } catch {
+      // Not ours to judge: the caller gets the line as it is.
+    }
+    return end;
+  }
+
+  /** A last line without its end, as NDJSON may have. */
+  end(): Told {
+    if (this.#restBytes > 0) this.#read(Buffer.concat(this.#rest));
+    this.#restBytes = 0;
+    this.#rest = [];
+    return this.told;
+  }
+}
+
+function lineEnd(lines: Buffer, from: number): number {
+  const lf = lines.indexOf(LF, from);
+  const cr = lines.indexOf(CR, from);
+  if (lf < 0 || cr < 0) return lf < 0 && cr < 0 ? lines.length : Math.max(lf, cr);
+  return Math.min(lf, cr);
+}
+
+const wholeBytes = 64 * 1024;
+
+/** Keeps a short JSON answer, and of a long one its beginning and its end, until it has ended. */
+class BodyScan {
+  readonly #dialect: Dialect;
+  #head: Buffer[] = [];
+  #headBytes = 0;
+  #tail: Buffer[] = [];
+  #tailBytes = 0;
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+  }
+
+  note(chunk: Buffer): void {
+    if (this.#headBytes < wholeBytes) {
+      this.#head.push(chunk);
+      this.#headBytes += chunk.length;
+      return;
+    }
+    this.#tail.push(chunk);
+    this.#tailBytes += chunk.length;
+    while (this.#tailBytes - this.#tail[0]!.length >= wholeBytes) this.#tailBytes -= this.#tail.shift()!.length;
+  }
+
+  end(): Told {
+    const told: Told = { isFailed: false };
+    const head = Buffer.concat(this.#head).toString('utf8');
+    try {
+      if (this.#tailBytes === 0) {
+        readObject(told, this.#dialect, JSON.parse(head));
+        // A plain answer with an error in it has its own status; only a stream hides it behind 200.
+        told.isFailed = false;
+        return told;
+      }
+    } catch {
+      return told;
+    }
+    // Embeddings and pictures are megabytes: the names stand at the beginning or the end, the usage at one of them.
+    const ends = [head, Buffer.concat(this.#tail).toString('utf8')];
+    for (const part of ends) readObject(told, this.#dialect, membersOf(part));
+    return told;
+  }
+}
+
+/** The members that we read, from a piece of a JSON object: found by name, and read where they are whole. */
+function membersOf(part: string): Json {
+  const members: Json = {};
+  for (const name of ['id', 'model', 'done_reason', 'prompt_eval_count', 'eval_count']) {
+    const found = new RegExp(`"${name}"\\s*:\\s*("[^"\\\\]{1,200}"|\\d{1,15}(?=\\s*[,}]))`).exec(part)?.[1];
+    if (found !== undefined) members[name] = JSON.parse(found);
+  }
+  const usage = /"usage"\s*:\s*(\{(?:[^{}"]|"[^"\\]*"|\{[^{}]*\})*\})/.exec(part)?.[1];
+  if (usage !== undefined) {
+    try {
+      members.usage = JSON.parse(usage);
+    } catch {
+      // Not whole.
+    }
+  }
+  return members;
+}
+
+export interface UsageScan {
+  note(chunk: Buffer): void;
+  /** What was told until now; after the last chunk. */
+  end(): Told;
+}
+
+/**
+ * A scan for an answer of this form (`body`: one JSON text); undefined where there is nothing to read. `told` of a stream
+ * that broke off is what came before.
+ */
+export function createUsageScan(dialect: Dialect, form: StreamForm | 'body'): UsageScan | undefined {
+  if (dialect === 'other') return undefined;
+  return form === 'body' ? new BodyScan(dialect) : new StreamScan(dialect);
+}
