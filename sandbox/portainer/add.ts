@@ -56,7 +56,7 @@ export function addStack(world: World, wanted: AddedStack): Stack {
 function addContainers(world: World, stack: Stack, changes: Record<string, Partial<Container> | null>): Container[] {
   const added = readServices(stack).flatMap((service): Container[] => {
     const change = changes[service.name];
-    if (change === null) return [];
+    if (change === null || (change === undefined && service.replicas === 0)) return [];
     const container = toContainer(world, stack, stack.endpointId, service);
     container.createdAt = world.now() - 48 * hourMs;
     container.startedAt = world.now() - 2 * hourMs;

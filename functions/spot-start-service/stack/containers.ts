@@ -67,16 +67,18 @@ export function needsInspection({ state, health, exitCode, isYoung }: ObservedCo
 const isRouted = (labels: Record<string, string>) =>
   Object.keys(labels).some((name) => /^(traefik\.|spot-start\.host$|home\.resolve\.domain$|caddy)/.test(name));
 
-/**
- * Exit 0 without a restart policy is a finished job (migration, init) or a server that was stopped gracefully: Docker
- * says the same of both. `spot-start.oneshot` decides; a service that another waits for to complete is a job; a
- * healthcheck, a port or a route means a server.
- */
-function isJob(container: ObservedContainer, all: ObservedContainer[]): boolean {
-  const { inspection, service, labels } = container;
+/** Told by its label, or by another service that waits for it to complete. Undefined: nobody tells. */
+function isToldJob({ service, labels }: ObservedContainer, all: ObservedContainer[]): boolean | undefined {
   const told = labels['spot-start.oneshot']?.toLowerCase();
   if (told === 'true' || told === 'false') return told === 'true';
-  if (all.some(({ dependsOn }) => dependsOn[service] === 'service_completed_successfully')) return true;
+  return all.some(({ dependsOn }) => dependsOn[service] === 'service_completed_successfully') ? true : undefined;
+}
+
+/**
+ * Exit 0 without a restart policy is a finished job (migration, init) or a server that was stopped gracefully: Docker
+ * says the same of both. A healthcheck, a port or a route means a server.
+ */
+function looksLikeJob({ inspection, labels }: ObservedContainer): boolean {
   if (inspection === undefined || !['', 'no', 'on-failure'].includes(inspection.restartPolicy)) return false;
   return !inspection.hasHealthcheck && inspection.hostPorts.length === 0 && !isRouted(labels);
 }
@@ -115,19 +117,18 @@ function classifyOne(container: ObservedContainer, all: ObservedContainer[], mom
         : 'created';
     }
     case 'exited':
-      return exitCode === 0 && isJob(container, all) ? 'completed' : 'stopped';
+      return exitCode === 0 && (isToldJob(container, all) ?? looksLikeJob(container)) ? 'completed' : 'stopped';
     default:
       return 'broken';
   }
 }
 
-/** Completed jobs count as fine only beside something that runs: a stack of which all has exited is stopped. */
+/** What only looks like a job counts as fine beside something that runs: a stack of which all has exited is stopped. */
 export function classifyContainers(all: ObservedContainer[], moment: Moment): ClassifiedContainer[] {
   const classified = all.map((container) => ({ ...container, class: classifyOne(container, all, moment) }));
   if (!classified.every(({ class: found }) => ['completed', 'stopped', 'created'].includes(found))) return classified;
-  // Jobs alone are a stack of jobs, which is done: the label says so of each.
-  if (classified.every(({ labels }) => labels['spot-start.oneshot']?.toLowerCase() === 'true')) return classified;
-  return classified.map((item) => (item.class === 'completed' ? { ...item, class: 'stopped' } : item));
+  const isGuess = (item: ClassifiedContainer) => item.class === 'completed' && isToldJob(item, all) !== true;
+  return classified.map((item) => (isGuess(item) ? { ...item, class: 'stopped' } : item));
 }
 
 /** What others depend on comes first; a circle is left as it came. */

@@ -100,6 +100,15 @@ describe('a container is', () => {
     expect(classifyContainers(all, { nowMs }).map((item) => item.class)).toEqual(['stopped', 'stopped']);
   });
 
+  test('completed though all has exited, when its label or another service tells that it is a job', () => {
+    const web = container('web', exited(137, { dependsOn: { migrate: 'service_completed_successfully' } }));
+    const migrate = container('migrate', exited(0, { inspection: job }));
+    const backup = container('backup', exited(0, { inspection: job, ...label('spot-start.oneshot', 'true') }));
+    const classes = (all: ObservedContainer[]) => classifyContainers(all, { nowMs }).map((item) => item.class);
+    expect(classes([web, migrate, backup])).toEqual(['stopped', 'completed', 'completed']);
+    expect(classes([backup])).toEqual(['completed']);
+  });
+
   test('a leftover when the start that made it has failed, however young it is', () => {
     const all = [container('a', { state: 'created', createdAtMs: nowMs - 5_000 })];
     expect(classifyContainers(all, { nowMs, failedAtMs: nowMs - 1_000 })[0]?.class).toBe('created');
