@@ -10,7 +10,7 @@ export function createPatterns(texts: readonly string[]): Patterns {
   const globs = texts
     .filter((text) => text.includes('*'))
     .map((glob) => glob.split(/\*+/).map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&')))
-    .map((parts) => new RegExp(`^${parts.join('[^]*')}$`));
+    .map((parts) => new RegExp(`^${parts.join('[\\s\\S]*')}$`));
   return { texts, matches: (name) => names.has(name) || globs.some((glob) => glob.test(name)) };
 }
 
