@@ -1,4 +1,4 @@
-import { profiles, sendProxyError } from './litellm/answers.ts';
+import { type Profile, profiles, sendProxyError } from './litellm/answers.ts';
 import { answerDailyActivity } from './litellm/daily-activity.ts';
 import { admit, createDirectory, type Directory, directoryRoutes, masterKey, refusedKey } from './litellm/directory.ts';
 import { answerGlobalSpend, answerPaywall } from './litellm/global-spend.ts';
@@ -16,6 +16,8 @@ export interface LitellmSandboxOptions {
   seed?: number;
   /** 1.53, 1.79 or 1.101, which is the default. */
   profile?: string;
+  /** How this proxy differs from the profile: a route that is closed, a version between two profiles. */
+  differs?: Partial<Profile>;
   /** The proxy's clock: its rows end here. */
   now?: () => Date;
   /** False: it runs without its database, and every spend route fails. */
@@ -52,8 +54,9 @@ const shifted = (iso: string | null, ms: number) =>
  */
 export async function startLitellmSandbox(options: LitellmSandboxOptions = {}): Promise<LitellmSandbox> {
   const { seed = 1, profile: name = '1.101', now = () => new Date(), database = true, writeLagMs = 0 } = options;
-  const profile = profiles[name];
-  if (profile === undefined) throw new Error(`No such profile: ${name}. Known: ${Object.keys(profiles).join(', ')}`);
+  const known = profiles[name];
+  if (known === undefined) throw new Error(`No such profile: ${name}. Known: ${Object.keys(profiles).join(', ')}`);
+  const profile: Profile = { ...known, ...options.differs };
   const rows = createRows({ seed, until: now(), days: historyDays });
   const ids = new Set(rows.map((row) => row.request_id));
   const directory = createDirectory();
@@ -79,17 +82,17 @@ export async function startLitellmSandbox(options: LitellmSandboxOptions = {}): 
     const { method, path, res } = call;
     if (path === '/health/readiness') {
       const db = database ? 'connected' : 'Not connected';
-      return sendJson(res, 200, { status: 'connected', db, cache: null, litellm_version: profile!.version });
+      return sendJson(res, 200, { status: 'connected', db, cache: null, litellm_version: profile.version });
     }
     const route = routes[path];
-    if (route === undefined || profile!.without.includes(path)) return sendJson(res, 404, { detail: 'Not Found' });
+    if (route === undefined || profile.without.includes(path)) return sendJson(res, 404, { detail: 'Not Found' });
     if (method !== 'GET') return sendJson(res, 405, { detail: 'Method Not Allowed' });
     if (!database) return sendNoDatabase(call);
     const scope = admit(call, directory);
     if (scope === null) return;
     return route({
       call,
-      profile: profile!,
+      profile: profile,
       directory,
       scope,
       now: now(),
