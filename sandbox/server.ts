@@ -18,11 +18,21 @@ export interface LedgerEntry {
   aborted?: boolean;
 }
 
-export type FaultKind = 'slow' | 'status' | 'rate-limit' | 'cut' | 'lost' | 'reset' | 'html' | 'unauthorized' | 'hang';
+export type FaultKind =
+  | 'slow'
+  | 'status'
+  | 'rate-limit'
+  | 'cut'
+  | 'lost'
+  | 'reset'
+  | 'html'
+  | 'unauthorized'
+  | 'hang'
+  | 'pass';
 
 /**
  * A switch for trouble. Of those that match a call the first one strikes; slow ones strike besides. `lost` does the work
- * and drops the connection instead of answering.
+ * and drops the connection instead of answering. `pass` strikes nothing and lets the call by the faults behind it.
  */
 export interface Fault {
   kind: FaultKind;
@@ -122,6 +132,8 @@ async function strike(fault: Fault, res: ServerResponse, options: SandboxOptions
   switch (fault.kind) {
     case 'slow':
       await wait(fault.delayMs ?? 1_000);
+      return false;
+    case 'pass':
       return false;
     case 'cut':
       cutAfter(res, fault.afterBytes ?? 100);
