@@ -21,6 +21,52 @@ export interface Stored {
   precise_total_amount_cents: string | null;
   properties: Record<string, unknown>;
   created_at: string;
+  /** Stored beside a duplicate by 1.32.4 to 1.38: no job ever looks at it. */
+  unprocessed?: true;
+}
+
+/** The stored events with the index that a database has: a hundred thousand of them are read and written at once. */
+export class EventTable {
+  /** In the order of arrival. */
+  readonly list: Stored[] = [];
+  readonly #byId = new Map<string, Stored[]>();
+  readonly #at = new WeakMap<Stored, number>();
+
+  /** ms since 1970. */
+  timeOf(event: Stored): number {
+    const known = this.#at.get(event);
+    if (known !== undefined) return known;
+    const at = Date.parse(event.timestamp);
+    this.#at.set(event, at);
+    return at;
+  }
+
+  find(transactionId: string): Stored | undefined {
+    return this.#byId.get(transactionId)?.[0];
+  }
+
+  /** The event that a new one would repeat. */
+  findSame(event: Pick<LagoEvent, 'transaction_id'> & { external_subscription_id?: string | null }) {
+    return this.#byId.get(event.transaction_id ?? '')?.find((item) => isSame(item, event));
+  }
+
+  add(event: Stored) {
+    this.list.push(event);
+    const same = this.#byId.get(event.transaction_id);
+    if (same === undefined) this.#byId.set(event.transaction_id, [event]);
+    else same.push(event);
+  }
+
+  /** Puts an event in the place of the one with its id, subscription, code and time; false when there is none. */
+  replace(event: Stored): boolean {
+    const same = this.#byId.get(event.transaction_id) ?? [];
+    const old = same.find(
+      (item) => isSame(item, event) && item.code === event.code && item.timestamp === event.timestamp,
+    );
+    if (old === undefined) return false;
+    Object.assign(old, event);
+    return true;
+  }
 }
 
 type Problem = Record<string, string[]>;
@@ -57,9 +103,9 @@ const isSame = (
 
 const duplicate: Problem = { transaction_id: ['value_already_exist'] };
 
-/** Writes one call's events into `events` by the rules of the version: what is refused, and what stays all the same. */
+/** Writes one call's events into `table` by the rules of the version: what is refused, and what stays all the same. */
 export function writeBatch(
-  events: Stored[],
+  table: EventTable,
   incoming: LagoEvent[],
   profile: LagoProfile,
   stamp: () => Pick<Stored, 'lagoId' | 'created_at'>,
@@ -71,7 +117,7 @@ export function writeBatch(
     if (crashed) return;
     const { transaction_id = '', external_subscription_id = null, code = '', properties } = event;
     const timestamp = readTimestamp(event, profile) ?? '';
-    const known = profile !== 'clickhouse' && events.some((item) => isSame(item, event));
+    const known = profile !== 'clickhouse' && table.findSame(event) !== undefined;
     // From 1.39 on a batch is indexed by the id alone: one id for two subscriptions is refused as well.
     const repeated =
       profile !== 'clickhouse' &&
@@ -95,18 +141,12 @@ export function writeBatch(
 
   const invalid = Object.keys(problems).length > 0;
   const keep = !invalid || profile === '1.33';
-  if (keep) for (const event of stored) write(events, event, profile);
+  if (keep) {
+    for (const event of stored) {
+      const kept: Stored = invalid ? { ...event, unprocessed: true } : event;
+      if (profile !== 'clickhouse' || !table.replace(kept)) table.add(kept);
+    }
+  }
   if (invalid) return { kind: 'invalid', problems };
   return crashed ? { kind: 'crash' } : { kind: 'stored', stored };
-}
-
-function write(events: Stored[], event: Stored, profile: LagoProfile) {
-  const replaced =
-    profile === 'clickhouse'
-      ? events.findIndex(
-          (item) => isSame(item, event) && item.code === event.code && item.timestamp === event.timestamp,
-        )
-      : -1;
-  if (replaced === -1) events.push(event);
-  else events[replaced] = event;
 }

@@ -3,13 +3,18 @@ import { createCatalog, type LagoCatalog } from './lago/catalog.ts';
 import { answerGraphql } from './lago/graphql.ts';
 import { answerCatalog } from './lago/routes.ts';
 import { seedCatalog } from './lago/seed.ts';
-import { type LagoEvent, type LagoProfile, type Stored, writeBatch } from './lago-events.ts';
+import { EventTable, type LagoEvent, type LagoProfile, type Stored, writeBatch } from './lago-events.ts';
 import { runSandbox, type Sandbox, type SandboxCall, type SandboxFlags, sendJson, startSandbox } from './server.ts';
 
 export interface LagoSandbox extends Sandbox {
   credentials: { LAGO_API_KEY: string };
   /** What Lago has stored, in the order of arrival. */
   events: Stored[];
+  /**
+   * Of those, what an invoice of the open source edition counts: processed, and there before its month (in UTC) was
+   * finalized at ten past the hour.
+   */
+  invoiced(): Stored[];
   /** What its operator has set up. */
   catalog: LagoCatalog;
 }
@@ -54,16 +59,16 @@ function sendInvalid({ res }: SandboxCall, details: unknown) {
   });
 }
 
-function listEvents({ query, res }: SandboxCall, events: Stored[], profile: LagoProfile) {
+function listEvents({ query, res }: SandboxCall, table: EventTable, profile: LagoProfile) {
   const limit = Number(query.get('per_page') ?? 100);
   const page = Number(query.get('page') ?? 1);
   const from = Date.parse(query.get('timestamp_from') ?? '');
   const to = Date.parse(query.get('timestamp_to') ?? '');
-  const found = events
+  const found = table.list
+    .filter((event) => !(table.timeOf(event) < from || table.timeOf(event) > to))
     .filter((event) => (query.get('code') ?? event.code) === event.code)
     .filter(({ external_subscription_id: id }) => (query.get('external_subscription_id') ?? id) === id)
-    .filter(({ timestamp }) => !(Date.parse(timestamp) < from || Date.parse(timestamp) > to))
-    .toSorted((left, right) => Date.parse(right.timestamp) - Date.parse(left.timestamp));
+    .sort((left, right) => table.timeOf(right) - table.timeOf(left));
   const pages = Math.ceil(found.length / limit);
   sendJson(res, 200, {
     events: found.slice((page - 1) * limit, page * limit).map((event) => toEventObject(event, profile)),
@@ -85,14 +90,16 @@ function listEvents({ query, res }: SandboxCall, events: Stored[], profile: Lago
 export async function startLagoSandbox(options: SandboxFlags & { now?: () => Date } = {}): Promise<LagoSandbox> {
   const profile = (options.profile ?? '1.39') as LagoProfile;
   if (!(profile in versions)) throw new Error(`Unknown profile: take one of ${Object.keys(versions).join(', ')}`);
-  const events: Stored[] = [];
-  const catalog = createCatalog(profile, options.now ?? (() => new Date()));
+  const { now = () => new Date() } = options;
+  const table = new EventTable();
+  const events = table.list;
+  const catalog = createCatalog(profile, now);
   if (options.seed !== undefined) seedCatalog(catalog);
 
   function create(call: SandboxCall, incoming: LagoEvent[], single: boolean) {
-    const outcome = writeBatch(events, incoming, profile, () => ({
+    const outcome = writeBatch(table, incoming, profile, () => ({
       lagoId: randomUUID(),
-      created_at: new Date().toISOString(),
+      created_at: now().toISOString(),
     }));
     if (outcome.kind === 'crash') return sendJson(call.res, 500, { status: 500, error: 'Internal Server Error' });
     if (outcome.kind === 'invalid') return sendInvalid(call, single ? outcome.problems[0] : outcome.problems);
@@ -126,9 +133,9 @@ export async function startLagoSandbox(options: SandboxFlags & { now?: () => Dat
     if (route === 'POST /events') {
       return body?.event === undefined ? sendBadRequest(call, 'event') : create(call, [body.event], true);
     }
-    if (route === 'GET /events' && profile !== '1.12') return listEvents(call, events, profile);
+    if (route === 'GET /events' && profile !== '1.12') return listEvents(call, table, profile);
     const id = /^GET \/events\/([^/]+)$/.exec(route)?.[1];
-    const found = events.find((event) => id !== undefined && event.transaction_id === decodeURIComponent(id));
+    const found = id === undefined ? undefined : table.find(decodeURIComponent(id));
     if (found !== undefined) return sendJson(res, 200, { event: toEventObject(found, profile) });
     const code = id === undefined ? {} : { code: 'event_not_found' };
     return sendJson(res, 404, { status: 404, error: 'Not Found', ...code });
@@ -141,7 +148,13 @@ export async function startLagoSandbox(options: SandboxFlags & { now?: () => Dat
     unauthorized: { status: 401, body: unauthorized },
     state: () => ({ events, catalog }),
   });
-  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events, catalog };
+  const isInTime = (event: Stored) => {
+    const at = new Date(table.timeOf(event));
+    const finalizedAt = Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 1, 1, 0, 10);
+    return Date.parse(event.created_at) < finalizedAt;
+  };
+  const invoiced = () => events.filter((event) => event.unprocessed !== true && isInTime(event));
+  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events, invoiced, catalog };
 }
 
 if (import.meta.main) await runSandbox(startLagoSandbox);

@@ -30,6 +30,8 @@ export interface OpenOptions {
   store?: Store;
   now?: () => number;
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Ends the run that is at work. */
+  signal?: AbortSignal;
 }
 
 /** What start-up says where state does not outlive the replica. */
@@ -102,7 +104,9 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     inFlight,
     now,
   });
+  const closing = new AbortController();
   const { run, pushNow } = createRun({
+    stop: options.signal === undefined ? closing.signal : AbortSignal.any([closing.signal, options.signal]),
     store,
     stateKey: key,
     held,
@@ -157,7 +161,9 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
         );
       }
     },
+    /** A run that is at work ends at once and leaves the lease to the next one. */
     async close() {
+      closing.abort();
       await waking;
       await store.close();
     },

@@ -15,10 +15,12 @@ export interface PushWorld {
   now: () => number;
   store?: Store;
   env?: Record<string, string>;
+  /** Cuts every call to the sandboxes, as the end of a process does. */
+  dying?: AbortSignal;
 }
 
 /** lago-usage-push over sandboxes, with the clock and the store of the test; bills end users by default. */
-export function startPush({ litellmUrl, lagoUrl, now, store, env = {} }: PushWorld) {
+export function startPush({ litellmUrl, lagoUrl, now, store, env = {}, dying }: PushWorld) {
   const settings = loadSettings(schema, {
     LITELLM_API_BASE_URL: litellmUrl,
     LITELLM_API_KEY: 'sk-sandbox',
@@ -29,7 +31,12 @@ export function startPush({ litellmUrl, lagoUrl, now, store, env = {} }: PushWor
     FUNCTION_API_KEY: 'test:key',
     ...env,
   });
-  const options: OpenOptions = { now, sleep: async () => undefined, ...(store === undefined ? {} : { store }) };
+  const options: OpenOptions = {
+    now,
+    sleep: async () => undefined,
+    ...(store === undefined ? {} : { store }),
+    ...(dying === undefined ? {} : { signal: dying }),
+  };
   const push = openPush(settings, options);
   const handler = createHandler(createRoutes(push));
   const lines: string[] = [];

@@ -19,6 +19,8 @@ export interface RunOptions extends ScheduleOptions, SessionOptions {
   billFrom: number | undefined;
   /** How long a run may work: less than the platform's time-out. */
   runMs: number;
+  /** Aborts when the process is about to end. */
+  stop: AbortSignal;
   metrics: PushMetrics;
 }
 
@@ -101,7 +103,7 @@ export function createRun(options: RunOptions): { run: Run; pushNow: PushNow } {
     const deadline = now() + options.runMs;
     const isTimeUp = () => now() >= deadline;
     const hardStop = AbortSignal.timeout(options.runMs + graceMs);
-    const signal = call.signal === undefined ? hardStop : AbortSignal.any([hardStop, call.signal]);
+    const signal = AbortSignal.any([hardStop, options.stop, ...(call.signal === undefined ? [] : [call.signal])]);
     let progress: Progress = { window: emptyWindow(), complete: false };
 
     const summarize = (session: Session) =>
@@ -152,7 +154,8 @@ export function createRun(options: RunOptions): { run: Run; pushNow: PushNow } {
     async pushNow(calls, { log, signal }) {
       const report = createReport({ dryRun: false });
       let heldNow = 0;
-      await withSession(options, { report, log, signal, patienceMs: 10_000 }, async ({ context }) => {
+      const ending = AbortSignal.any([options.stop, ...(signal === undefined ? [] : [signal])]);
+      await withSession(options, { report, log, signal: ending, patienceMs: 10_000 }, async ({ context }) => {
         const hold = async (held: Parameters<typeof context.hold>[0]) => {
           heldNow += held.length;
           await context.hold(held);

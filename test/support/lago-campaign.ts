@@ -1,0 +1,280 @@
+import { formatUsd, parseUsd } from '#shared/money.ts';
+import { toCallId } from '../../functions/lago-usage-push/calls/call.ts';
+import type { LagoSandbox } from '../../sandbox/lago.ts';
+import { completeRow } from '../../sandbox/litellm/rows.ts';
+import type { LitellmSandbox, SpendLogRow } from '../../sandbox/litellm.ts';
+import { createRandom, type Fault } from '../../sandbox/server.ts';
+
+/** The function as the campaign sees it. A call that failed on the way has the status 0. */
+export interface Target {
+  post(path: string, body: string): Promise<{ status: number; body: Record<string, unknown> }>;
+  /** Ends it without a word while `work` is under way, and starts it anew. */
+  killDuring(work: () => Promise<unknown>, afterMs: number): Promise<void>;
+}
+
+export interface Campaign {
+  seed: number;
+  calls: number;
+  /** The calls began within this long before. */
+  spreadMs: number;
+  now: () => number;
+  litellm: LitellmSandbox;
+  lago: LagoSandbox;
+  target: Target;
+  kills: number;
+  /** The longest moment from a run's begin to a kill. */
+  killWithinMs: number;
+  report?: (line: string) => void;
+}
+
+interface Owed {
+  id: string;
+  subscription: string;
+  cost: string;
+  at: string;
+  model: string;
+}
+
+const models = ['gpt-4o', 'gpt-4o-mini', 'claude-sonnet-4', 'mistral-nemo'];
+
+/** LiteLLM's payload of a row's call, in the newer or the flat older generation. */
+export function toPayload(row: SpendLogRow, isFlat = false): Record<string, unknown> {
+  const metadata = {
+    user_api_key_hash: row.api_key,
+    user_api_key_alias: row.metadata.user_api_key_alias ?? null,
+    user_api_key_team_id: row.team_id || null,
+    user_api_key_user_id: row.user || null,
+    user_api_key_org_id: row.organization_id,
+    spend_logs_metadata: row.metadata.spend_logs_metadata ?? null,
+    usage_object: row.metadata.usage_object ?? null,
+  };
+  const startS = Date.parse(row.startTime) / 1000;
+  if (isFlat) {
+    const python = (value: unknown): string =>
+      value === null || value === undefined
+        ? 'None'
+        : typeof value === 'string'
+          ? `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\n', '\\n')}'`
+          : typeof value === 'object'
+            ? `{${Object.entries(value)
+                .map(([key, item]) => `${python(key)}: ${python(item)}`)
+                .join(', ')}}`
+            : String(value);
+    const { prompt_tokens: prompt, completion_tokens: completion, total_tokens: total } = row;
+    return {
+      id: row.request_id,
+      call_type: row.call_type,
+      cache_hit: row.cache_hit,
+      startTime: `${row.startTime.replace('T', ' ').replace('Z', '')}417`,
+      endTime: `${row.endTime.replace('T', ' ').replace('Z', '')}417`,
+      model: row.model,
+      user: row.end_user,
+      modelParameters: '{}',
+      messages: "[{'role': 'user', 'content': 'it''s'}]",
+      response: 'ModelResponse(...)',
+      usage: `Usage(completion_tokens=${completion}, prompt_tokens=${prompt}, total_tokens=${total})`,
+      metadata: python({ ...metadata, user_api_key: row.api_key }),
+      cost: String(row.spend),
+    };
+  }
+  return {
+    id: row.request_id,
+    trace_id: row.session_id,
+    call_type: row.call_type,
+    response_cost: row.spend,
+    status: row.status ?? 'success',
+    custom_llm_provider: row.custom_llm_provider,
+    total_tokens: row.total_tokens,
+    prompt_tokens: row.prompt_tokens,
+    completion_tokens: row.completion_tokens,
+    // Microseconds behind the millisecond that the table keeps.
+    startTime: Number(`${Math.floor(startS)}.${row.startTime.slice(20, 23)}417`),
+    endTime: Date.parse(row.endTime) / 1000,
+    model: row.model,
+    model_group: row.model_group,
+    metadata,
+    cache_hit: row.cache_hit === 'True',
+    request_tags: row.request_tags,
+    end_user: row.end_user || null,
+    messages: [{ role: 'user', content: 'x'.repeat(200) }],
+    response: { choices: [] },
+    hidden_params: {},
+  };
+}
+
+/** Everything that may go wrong between the function and the systems it talks to, each with its share of the calls. */
+const lagoFaults: Fault[] = [
+  { kind: 'status', status: 500, share: 0.03 },
+  { kind: 'status', status: 503, share: 0.02 },
+  { kind: 'rate-limit', retryAfterS: 0, share: 0.03 },
+  { kind: 'reset', share: 0.02 },
+  // Stored, and the answer lost.
+  { kind: 'cut', afterBytes: 20, share: 0.04 },
+  { kind: 'html', share: 0.01 },
+  { kind: 'hang', share: 0.005 },
+];
+const litellmFaults: Fault[] = [
+  { kind: 'status', status: 500, share: 0.01 },
+  { kind: 'reset', share: 0.01 },
+  { kind: 'cut', afterBytes: 2_000, share: 0.01 },
+];
+
+function makeWorld({ seed, calls, spreadMs, now }: Campaign) {
+  const random = createRandom(seed);
+  const pick = <T>(items: T[]): T => items[Math.floor(random() * items.length)]!;
+  const start = now() - spreadMs - 200_000;
+  const owed: Owed[] = [];
+  const rows: SpendLogRow[] = [];
+  const late: SpendLogRow[] = [];
+  const webhooks: SpendLogRow[] = [];
+  const records: Record<string, unknown>[] = [];
+  for (let index = 0; index < calls; index++) {
+    const startMs = Math.floor(start + random() * spreadMs);
+    const startTime = new Date(startMs).toISOString();
+    const spend = Math.floor(random() * 10_000_000) / 1e9;
+    // One in a hundred names nobody who pays, until the default pays at the end.
+    const endUser = random() < 0.01 ? '' : `customer-${Math.floor(random() * 40)}`;
+    const model = pick(models);
+    const cost = formatUsd(parseUsd(spend));
+    const subscription = endUser || 'house';
+    if (random() < 0.3) {
+      const id = `record-${seed}-${index}`;
+      records.push({
+        id,
+        upstream_id: null,
+        litellm_call_id: null,
+        billed_by: null,
+        started_at: startTime,
+        ended_at: startTime,
+        caller: 'n8n',
+        end_user: endUser || null,
+        model,
+        requested_model: model,
+        backend: 'ollama',
+        provider: 'openai',
+        status: 200,
+        outcome: 'ok',
+        tokens: { input: 10, output: 5 },
+        usage_source: 'upstream',
+        cost_usd: cost,
+      });
+      owed.push({ id: toCallId('record', id), subscription, cost, at: startTime, model });
+      continue;
+    }
+    const row = completeRow({
+      request_id: `chatcmpl-${seed}-${index}`,
+      startTime,
+      spend,
+      prompt_tokens: Math.floor(random() * 4_000),
+      completion_tokens: Math.floor(random() * 900),
+      end_user: endUser,
+      model,
+    });
+    // Both ways, the webhook alone, or the row alone; what began within the last half of the overlap may be logged late.
+    const way = random();
+    if (way < 0.85) (startMs > now() - 25 * 60_000 - 200_000 && random() < 0.5 ? late : rows).push(row);
+    if (way > 0.5) webhooks.push(row);
+    owed.push({ id: toCallId('litellm', row.request_id), subscription, cost, at: startTime, model });
+  }
+  return { random, owed, rows, late, webhooks, records };
+}
+
+function shuffle<T>(items: T[], random: () => number): T[] {
+  const shuffled = [...items];
+  for (let at = shuffled.length - 1; at > 0; at--) {
+    const other = Math.floor(random() * (at + 1));
+    [shuffled[at], shuffled[other]] = [shuffled[other]!, shuffled[at]!];
+  }
+  return shuffled;
+}
+
+/**
+ * Sends the calls of a seed through all three sources at once, with trouble on every way and kills in between. Resolves
+ * with what is owed, as lines; `settle` brings the function to rest afterwards.
+ */
+export async function wage(campaign: Campaign) {
+  const { litellm, lago, target, kills, report = () => undefined } = campaign;
+  const { random, owed, rows, late, webhooks, records } = makeWorld(campaign);
+  litellm.rows.length = 0;
+  litellm.rows.push(...rows.sort((left, right) => left.startTime.localeCompare(right.startTime)));
+  lago.faults.push(...lagoFaults.map((fault) => ({ ...fault, times: 1e9, path: '/events' })));
+  litellm.faults.push(...litellmFaults.map((fault) => ({ ...fault, times: 1e9, path: '/spend' })));
+
+  const posts: { path: string; body: string }[] = [];
+  const cut = <T>(items: T[], size: number) =>
+    Array.from({ length: Math.ceil(items.length / size) }, (_, at) => items.slice(at * size, (at + 1) * size));
+  for (const [index, part] of cut(shuffle(webhooks, random), 512).entries()) {
+    const payloads = part.map((row) => toPayload(row, random() < 0.1));
+    const isLines = index % 3 === 2;
+    const body = isLines
+      ? payloads.map((item) => JSON.stringify(item)).join('\n')
+      : JSON.stringify([null, ...payloads]);
+    posts.push({ path: '/webhook', body });
+  }
+  for (const part of cut(shuffle(records, random), 200)) {
+    posts.push({ path: '/usage', body: JSON.stringify({ version: 1, records: part }) });
+  }
+  // One in five comes twice.
+  const queue = shuffle([...posts, ...posts.filter(() => random() < 0.2)], random);
+  const waves = cut(queue, Math.max(1, Math.ceil(queue.length / (kills + 3))));
+  const lateWaves = cut(shuffle(late, random), Math.max(1, Math.ceil(late.length / (waves.length + 1))));
+  let killed = 0;
+
+  async function send({ path, body }: { path: string; body: string }) {
+    for (;;) {
+      const { status, body: answer } = await target.post(path, body);
+      if (status === 200) return;
+      if (status > 0 && status < 500 && status !== 409) throw new Error(`${path}: ${status} ${JSON.stringify(answer)}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  for (const [index, wave] of waves.entries()) {
+    for (const row of lateWaves[index] ?? []) litellm.addRow(row);
+    const work = async () => {
+      await Promise.all([target.post('/', ''), ...wave.map(send)]);
+    };
+    if (killed < kills && index > 0) {
+      killed += 1;
+      await target.killDuring(work, Math.floor(random() * campaign.killWithinMs));
+    } else {
+      await work();
+    }
+    report(`wave ${index + 1} of ${waves.length}: Lago has ${lago.events.length} of ${owed.length}, ${killed} kills`);
+  }
+  for (const row of lateWaves.slice(waves.length).flat()) litellm.addRow(row);
+  lago.faults.length = 0;
+  litellm.faults.length = 0;
+  return { owed: owed.map(toLine).sort(), killed, rows: rows.length, late: late.length, posts: queue.length };
+}
+
+const toLine = ({ id, subscription, cost, at, model }: Owed) => `${id} ${subscription} ${cost} ${at} ${model}`;
+
+/** Runs until nothing moves any more, dead letters included; resolves with the last summary. */
+export async function settle(target: Target): Promise<Record<string, unknown>> {
+  for (let turn = 0; turn < 60; turn++) {
+    const { status, body } = await target.post('/', '');
+    if (status !== 200) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      continue;
+    }
+    const retried = await target.post('/dead-letters/retry', '');
+    if (body.complete === true && body.sent === 0 && retried.body.retried === 0) return body;
+  }
+  throw new Error('it never came to rest');
+}
+
+/** What Lago would invoice, in the same words. */
+export const invoicedLines = (lago: LagoSandbox) =>
+  lago
+    .invoiced()
+    .map((event) =>
+      toLine({
+        id: event.transaction_id,
+        subscription: event.external_subscription_id ?? '',
+        cost: String(event.properties.cost),
+        at: event.timestamp,
+        model: String(event.properties.model),
+      }),
+    )
+    .sort();
