@@ -150,3 +150,13 @@ test('a healthy service whose proxy still answers with the page is not gone to b
   await page.waitForSelector('h1:has-text("The wiki")', { timeout: 10_000 });
   await page.close();
 });
+
+test("a browser at the function's own address is sent to the service", async () => {
+  const page = await browser.context.newPage();
+  await page.setExtraHTTPHeaders({ 'X-Api-Key': 'proxy-key' });
+  await page.goto(`${spot.url}/?referral_url=${encodeURIComponent(`${address}/start`)}`);
+  expect(await page.title()).toBe('Waking wiki');
+  await page.waitForSelector('h1:has-text("The wiki at /start")', { timeout: 20_000 });
+  expect(sandbox.counts.starts).toEqual({ 900: 1 });
+  await page.close();
+});

@@ -128,6 +128,7 @@ async function walk() {
   // Every `&` and every escape of the visited URL arrive.
   const wanted = `http://cloud.example.com:${proxy.port}/apps/files?dir=%2Fa%20b&view=list&x=1`;
   expect(readWantedUrl(seen.at(-1)!).href).toBe(wanted);
+  expect(first.body).toContain(`data-wanted="${wanted.replaceAll('&', '&amp;')}"`);
   for (const { headers } of seen) expect([headers.cookie, headers.authorization]).toEqual([undefined, undefined]);
 
   await until('the containers are healthy', () => isHealthy() || undefined);
@@ -156,6 +157,11 @@ describe('nginx, as docs/wake-page.md has it', () => {
     proxy = await startNginx(port, http, { 'spot-start.conf': key === undefined ? wake : withKey(wake, key) });
   }
 
+  test('wakes a labelled service for anybody where the page is public', async () => {
+    await open({ SPOT_START_PUBLIC_WAKE: 'true' });
+    await walk();
+  });
+
   test('wakes with a key where it is not, and asks no visitor for a password', async () => {
     await open({});
     const refused = await visit('/');
@@ -170,10 +176,10 @@ describe('nginx, as docs/wake-page.md has it', () => {
   });
 
   test('answers for every host that it does not know', async () => {
+    addStack(sandbox.world, { id: 901, name: 'wiki', file: file.replace('cloud.', 'wiki.') });
     await open({}, 'proxy-key');
     const nobody = await visit('/', { host: 'nobody.example.com' });
     expect({ status: nobody.status, mark: mark(nobody) }).toEqual({ status: 404, mark: 'unknown' });
-    addStack(sandbox.world, { id: 901, name: 'wiki', file: file.replace('cloud.', 'wiki.') });
     const wiki = await visit('/', { host: 'wiki.example.com' });
     expect({ status: wiki.status, mark: mark(wiki) }).toEqual({ status: 503, mark: 'starting' });
   });
@@ -191,6 +197,11 @@ describe('Caddy, as docs/wake-page.md has it', () => {
     const rest = fillIn(block('caddyfile catch-all'), { ':80': `:${port}` });
     proxy = await startCaddy(port, [key === undefined ? snippet : withKey(snippet, key), site, rest].join('\n'));
   }
+
+  test('wakes a labelled service for anybody where the page is public', async () => {
+    await open({ SPOT_START_PUBLIC_WAKE: 'true' });
+    await walk();
+  });
 
   test('wakes with a key where it is not, and answers for every host that it does not know', async () => {
     await open({}, 'proxy-key');
