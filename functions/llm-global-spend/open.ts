@@ -11,6 +11,7 @@ import type { LlmGlobalSpendOptions } from './handler.ts';
 import { createMetricsRoutes } from './metrics/routes.ts';
 import { createPageRenderer } from './page/routes.ts';
 import { openReports } from './report/open.ts';
+import { createStatementRoutes } from './statement/routes.ts';
 
 type Settings = z.infer<typeof schema>;
 
@@ -27,7 +28,9 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
   const apiKey = () => settings['litellm-api-key'].read();
   const { LITELLM_UTC_OFFSET: utcOffsetMinutes } = settings;
   const now = () => new Date();
-  const store = openStore({ name: 'llm-global-spend', url: settings['store-url'].read() });
+  // Two proxies may share a database, and neither a statement nor an alert of one is the other's.
+  const proxy = createHash('sha256').update(baseUrl).digest('hex').slice(0, 12);
+  const store = openStore({ name: `llm-global-spend-${proxy}`, url: settings['store-url'].read() });
   const reports = openReports({
     litellm: createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2, utcOffsetMinutes }),
     kv: store.kv,
@@ -50,12 +53,13 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
   const stopping = new AbortController();
   const scheduled = createBudgetRoutes(budgets, stopping.signal);
   const metrics = createMetricsRoutes({ reports, budgets, now, maxSeries: settings.SPEND_METRICS_SERIES });
+  const statements = createStatementRoutes({ reports, store, now });
   return {
     spend: {
       reports,
       now,
       deadlineMs: settings.SPEND_DEADLINE_MS,
-      routes: { ...scheduled.routes, ...metrics.routes },
+      routes: { ...scheduled.routes, ...metrics.routes, ...statements.routes },
       renderers: { ...metrics.renderers, html: createPageRenderer({ reports, budgets, now }) },
       tick: scheduled.tick,
     },

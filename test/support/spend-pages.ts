@@ -8,6 +8,7 @@ import { createBudgets } from '../../functions/llm-global-spend/budgets/check.ts
 import { createBudgetRoutes } from '../../functions/llm-global-spend/budgets/routes.ts';
 import { createLlmGlobalSpend } from '../../functions/llm-global-spend/handler.ts';
 import { createPageRenderer, withPages } from '../../functions/llm-global-spend/page/routes.ts';
+import { createStatementRoutes } from '../../functions/llm-global-spend/statement/routes.ts';
 import { createFactReports, type SpendFact } from './spend-reports.ts';
 
 export const pageNow = new Date('2026-11-21T15:20:00Z');
@@ -117,7 +118,7 @@ export function createPages({ budgets: list = pageBudgets as unknown[], facts = 
     reports,
     now,
     deadlineMs: 10_000,
-    routes,
+    routes: { ...routes, ...createStatementRoutes({ reports, store, now }).routes },
     renderers: { html: createPageRenderer({ reports, budgets, now }) },
   });
   const wrapped = defineFunction({ authenticate: async () => ({ name: 'test', method: 'none' }) }, withPages(handler));

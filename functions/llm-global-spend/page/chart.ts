@@ -5,10 +5,10 @@ import type { Column, StackedDays } from './series.ts';
 
 const round = (value: number) => Number(value.toFixed(1));
 
-/** Up to five round steps from 0 that reach `top`. */
+/** Up to six round ticks from 0 that reach `top`. */
 export function toTicks(top: number): number[] {
   if (!(top > 0)) return [0, 1];
-  const rough = top / 4;
+  const rough = top / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = ([1, 2, 2.5, 5].find((factor) => factor * power >= rough) ?? 10) * power;
   const steps = Math.ceil(top / step - 1e-9);

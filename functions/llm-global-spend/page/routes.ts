@@ -36,7 +36,8 @@ function toView(event: FunctionEvent): FunctionEvent {
   return { ...event, path: `/${view}`, query };
 }
 
-function wantsPage({ method, query, headers }: FunctionEvent): boolean {
+/** True for `format=html`, and for a browser that does not ask for another format. */
+export function wantsPage({ method, query, headers }: FunctionEvent): boolean {
   if (method !== 'GET') return false;
   const format = query.get('format');
   return format === null ? /^[^,]*text\/html/i.test(headers.accept ?? '') : format === 'html';

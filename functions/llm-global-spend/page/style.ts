@@ -70,7 +70,7 @@ details[open] summary{margin-bottom:8px}
 .ok .state{color:var(--good)}.warning .state{color:var(--warn)}.over .state{color:var(--bad)}.unknown .state{color:var(--muted)}
 footer{font-size:13px;color:var(--muted)}footer p{margin:2px 0}
 code{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhere}
-.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;margin:0;font-size:14px}.facts dt{color:var(--soft)}.facts dd{margin:0;overflow-wrap:anywhere}
+.facts{margin:12px 0 0}.facts{display:grid;grid-template-columns:max-content 1fr;gap:4px 18px;font-size:14px}.facts dt{color:var(--soft)}.facts dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:720px){
 main{padding:18px 14px 36px;gap:14px}.card{padding:14px 15px}
 .tiles{gap:10px;grid-template-columns:1fr 1fr}.tile:first-child{grid-column:1/-1}.tile b{font-size:24px}
