@@ -2,7 +2,7 @@ export interface BreakerOptions {
   /** Failures within the window that open it, when they are at least half of its calls; 0 never opens. */
   failures: number;
   windowMs: number;
-  /** How long it stays open; doubles with each probe that fails, up to eight times. */
+  /** How long it stays open, and twice as long after a probe that failed: a backend that is back must not wait long. */
   openMs: number;
   clock: () => number;
 }
@@ -80,7 +80,7 @@ export class Breaker {
   }
 
   #open(now: number) {
-    this.#openUntil = now + this.#options.openMs * Math.min(8, 2 ** this.#openedTimes);
+    this.#openUntil = now + this.#options.openMs * Math.min(2, 2 ** this.#openedTimes);
     this.#openedTimes += 1;
     this.#probing = false;
   }
