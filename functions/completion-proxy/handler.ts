@@ -51,7 +51,7 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   const fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors });
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
-  return { status: answer.status, headers: fields, body: answer.body, trailers: answer.trailers };
+  return { status: answer.status, headers: fields, body: answer.takeBody(), trailers: answer.trailers };
 }
 
 export const createProxyHandler =

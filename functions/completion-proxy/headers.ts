@@ -33,14 +33,18 @@ const apiKeyOnly: ReadonlySet<string> = new Set(['x-api-key']);
 const bothKeys: ReadonlySet<string> = new Set(['authorization', 'x-api-key']);
 const signatureOnly: ReadonlySet<string> = new Set(['x-hub-signature-256']);
 
+function passwordOf(basic: string): string {
+  const pair = Buffer.from(basic, 'base64').toString('utf8');
+  return pair.slice(pair.indexOf(':') + 1);
+}
+
 /** The fields that admitted the caller here: what opened our door must not be shown at the backend's. */
 function ownCredentials(headers: IncomingHttpHeaders, caller: Caller): ReadonlySet<string> {
   if (caller.method === 'hmac') return signatureOnly;
   if (caller.method !== 'api-key') return none;
   const [scheme = '', value = ''] = (headers.authorization ?? '').split(/\s+/, 2);
   if (!/^(bearer|basic)$/i.test(scheme) || value === '') return apiKeyOnly;
-  const password = Buffer.from(value, 'base64').toString('utf8');
-  const key = /^basic$/i.test(scheme) ? password.slice(password.indexOf(':') + 1) : value;
+  const key = /^basic$/i.test(scheme) ? passwordOf(value) : value;
   // An X-Api-Key beside it is meant for the backend (Anthropic's clients), unless it is the same key again.
   return headers['x-api-key'] === key ? bothKeys : authorizationOnly;
 }

@@ -28,6 +28,12 @@ export interface GenerateOptions {
 const maxBytes = 16 * 1024 * 1024;
 const unusable = () => new UpstreamError('The model', 'invalid_response', 'no completion in the answer');
 
+const toReadable = (body: Readable | Buffer) => (Buffer.isBuffer(body) ? Readable.from([body]) : body);
+
+function drop(body: Readable | Buffer) {
+  if (!Buffer.isBuffer(body)) body.on('error', () => {}).destroy();
+}
+
 async function readAll(body: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -89,19 +95,19 @@ export function createGenerate({ road, backends, modelOf }: GenerateOptions): Ge
       onlyKind: kind,
     });
     if (answer.status !== 200) {
-      answer.body.on('error', () => {}).destroy();
+      drop(answer.takeBody());
       const at = answer.rawHeaders.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'retry-after');
       const retryAfterMs = at < 0 ? undefined : parseRetryAfterMs(answer.rawHeaders[at + 1]);
       // A server's message may quote the prompt, and details are logged.
       throw new UpstreamError('The model', 'status', 'no usable answer', { status: answer.status, retryAfterMs });
     }
     if (!stream) {
-      const text = readText(parse(await readAll(answer.body)));
+      const text = readText(parse(await readAll(toReadable(answer.takeBody()))));
       if (text === undefined) throw unusable();
       yield text;
       return;
     }
-    for await (const value of readValues(answer.body)) {
+    for await (const value of readValues(toReadable(answer.takeBody()))) {
       if (readError(value) !== undefined) throw new UpstreamError('The model', 'status', 'an error inside the stream');
       const text = readText(value);
       if (text !== undefined && text !== '') yield text;

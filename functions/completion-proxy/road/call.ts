@@ -8,7 +8,7 @@ import type { BackendKind } from '../backends/backend.ts';
 import { toErrorChunk } from '../dialect.ts';
 import type { LlmRoute } from '../routing/llm-route.ts';
 import type { RequestScan } from '../routing/request-scan.ts';
-import { AnswerBody } from './answer-body.ts';
+import { Answer } from './answer.ts';
 import type { CallFacts, CallObserver, Outcome } from './observer.ts';
 import type { StreamForm } from './stream-end.ts';
 
@@ -34,7 +34,8 @@ export interface RoadAnswer {
   status: number;
   /** Name, value, name, value. */
   rawHeaders: string[];
-  body: Readable;
+  /** Once. Bytes where the whole answer is there by now. */
+  takeBody(): Readable | Buffer;
   trailers(): Record<string, string>;
   /** Attempts so far. */
   attempts: number;
@@ -47,7 +48,7 @@ const notAgain = ({ status, message, code, headers }: Problem) =>
   new HttpError(status, message, { code, headers: { ...headers, 'x-should-retry': 'false' } });
 
 const noTrailers = () => ({});
-const pingComment = ': ping\n\n';
+const pingComment = Buffer.from(': ping\n\n');
 const eventStreamHead = ['Content-Type', 'text/event-stream; charset=utf-8', 'Cache-Control', 'no-cache'];
 
 /**
@@ -60,7 +61,7 @@ export class Call {
   readonly scan: RequestScan;
   readonly facts: CallFacts;
   readonly observer: CallObserver | undefined;
-  readonly answer = new AnswerBody();
+  readonly answer = new Answer();
   attempts = 0;
   /** The head has gone to the caller. */
   isAnswered = false;
@@ -95,7 +96,7 @@ export class Call {
   }
 
   static #ping(call: Call) {
-    if (call.#isEnded || call.answer.destroyed) return;
+    if (call.#isEnded || call.answer.isDestroyed) return;
     if (call.canPing()) {
       if (!call.isAnswered) call.#commit();
       call.answer.add(pingComment);
@@ -125,8 +126,8 @@ export class Call {
     this.isAnswered = true;
     this.#status = status;
     const isFinalFailure = this.route !== undefined && (status === 429 || status >= 500);
-    const { answer: body, attempts } = this;
-    this.#resolve({ status, rawHeaders, body, trailers, attempts, isFinalFailure });
+    const { attempts, answer } = this;
+    this.#resolve({ status, rawHeaders, takeBody: () => answer.take(), trailers, attempts, isFinalFailure });
   }
 
   /** Before the head: the caller gets our error. After it: an error inside the stream where it has a form for it. */
@@ -145,9 +146,9 @@ export class Call {
   /** `atBoundary`: nothing is half sent, else the piece is ended first, so that the error has a line of its own. */
   endWithError(problem: Problem, form: StreamForm, atBoundary: boolean): void {
     const { answer, request, facts } = this;
-    if (answer.destroyed) return;
+    if (answer.isDestroyed) return;
     const gap = atBoundary ? '' : form === 'sse' ? '\n\n' : '\n';
-    answer.add(gap + toErrorChunk(problem, request.callId, facts.dialect, form));
+    answer.add(Buffer.from(gap + toErrorChunk(problem, request.callId, facts.dialect, form)));
     answer.finish();
   }
 

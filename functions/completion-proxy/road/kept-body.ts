@@ -8,7 +8,18 @@ export type KeptBody = { whole: Buffer } | { head: Buffer; stream: Readable };
  * Reads a body up to `limit` bytes. A longer one is put back, and its stream gives every byte. Rejects with
  * UpstreamError aborted when the caller leaves, and with the body's own error (one that is too large).
  */
-export function keepBody(body: Readable, limit: number): Promise<KeptBody> {
+export function keepBody(body: Readable, limit: number): KeptBody | Promise<KeptBody> {
+  return takeWhole(body, limit) ?? collect(body, limit);
+}
+
+/** A short body has come with its head: it is there by now, and nothing has to be waited for. */
+function takeWhole(body: Readable & { complete?: boolean }, limit: number): KeptBody | undefined {
+  if (body.complete !== true || body.readableFlowing !== null || body.destroyed) return undefined;
+  if (body.readableLength === 0 || body.readableLength > limit) return undefined;
+  return { whole: body.read() as Buffer };
+}
+
+function collect(body: Readable, limit: number): Promise<KeptBody> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;

@@ -3,7 +3,7 @@ import { UpstreamError } from '#shared/errors.ts';
 import { toProblem } from '#shared/http/problem.ts';
 import { parseRetryAfterMs } from '#shared/retry.ts';
 import type { Carrier, Upstream } from '../backends/upstream.ts';
-import type { AnswerSource } from './answer-body.ts';
+import type { AnswerSource } from './answer.ts';
 import type { Call } from './call.ts';
 import type { AttemptFacts, AttemptFailure, Outcome } from './observer.ts';
 import { isCommentOnly, StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts';
@@ -52,6 +52,9 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #status = 0;
   #rawHeaders: string[] = [];
   #trailers: Record<string, string> = {};
+  /** Content-Length, where the backend sent it. */
+  #length: number | undefined;
+  #hasTrailers = false;
   #form: StreamForm | undefined;
   #end: StreamEnd | undefined;
   #waiting: Buffer[] = [];
@@ -132,6 +135,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     const call = this.#call;
     this.#status = status;
     this.#rawHeaders = toStrings(controller.rawHeaders);
+    if (headers['content-length'] !== undefined) this.#length = Number(headers['content-length']);
     this.#form = streamFormOf(headers['content-type'] as string, headers['content-encoding'] as string);
     if (isBad(status)) {
       this.#state = 'judged';
@@ -259,15 +263,14 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     this.#state = 'dropping';
     this.#bytes = 0;
     this.#waiting = [];
-    const at = this.#rawHeaders.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length');
-    const length = at < 0 ? Number.POSITIVE_INFINITY : Number(this.#rawHeaders[at + 1]);
-    if (length > maxDropped) this.#abort(left());
+    if (this.#length === undefined || this.#length > maxDropped) this.#abort(left());
     else this.resume();
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController) {
     this.#isEnded = true;
     const raw = toStrings(controller.rawTrailers);
+    this.#hasTrailers = raw.length > 0;
     for (let index = 0; index < raw.length; index += 2) this.#trailers[raw[index]!] = raw[index + 1]!;
     if (this.#state === 'held') {
       if (this.#end?.isComplete() === false) return this.onResponseError(controller, this.#endless());
@@ -284,7 +287,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     if (this.#state === 'collecting') return this.#finishCollected();
     if (this.#end?.isComplete() === false) return this.#breakOff(this.#endless());
     this.#settle();
-    call.answer.finish();
+    call.answer.finish(this.#hasTrailers || this.#length === undefined);
     call.end(isBad(this.#status) ? 'upstream_error' : 'ok');
   }
 
@@ -296,7 +299,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
     call.observer?.chunk?.(Buffer.concat(this.#waiting));
     if (this.#status < 300) {
-      call.answer.add(`data: ${text.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`);
+      call.answer.add(Buffer.from(`data: ${text.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`));
       call.answer.finish();
       return call.end('ok');
     }
@@ -337,12 +340,9 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     const { failure } = error;
     this.#upstream.breaker.failed(this.#isProbe);
     call.observer?.attemptFailed?.(this.attempt, { failure, status: this.#status });
-    const isBounded = this.#rawHeaders.some(
-      (name, index) => index % 2 === 0 && name.toLowerCase() === 'content-length',
-    );
     call.request.log.warn('the answer broke off', { backend: this.attempt.backend.name, reason: error.message });
     this.#settle();
-    if (this.#form !== undefined && !isBounded && !call.answer.destroyed) {
+    if (this.#form !== undefined && this.#length === undefined && !call.answer.isDestroyed) {
       call.endWithError(toProblem(error), this.#form, this.#end?.isAtBoundary(this.#form) ?? true);
     } else call.answer.destroy(error);
     call.end(outcomeOf(error));

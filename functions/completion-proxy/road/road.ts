@@ -43,8 +43,10 @@ export function createRoad(options: RoadOptions): Road {
     let body: KeptBody | undefined;
     let scan = nothing;
     if (request.hasBody) {
-      if (route !== undefined || keptMethods.has(request.method)) body = await keepBody(request.body, retryBodyBytes);
-      else body = { head: Buffer.alloc(0), stream: request.body };
+      if (route !== undefined || keptMethods.has(request.method)) {
+        const kept = keepBody(request.body, retryBodyBytes);
+        body = kept instanceof Promise ? await kept : kept;
+      } else body = { head: Buffer.alloc(0), stream: request.body };
       if (route !== undefined)
         scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
     }

@@ -13,6 +13,8 @@ const usualPaths: Record<BackendKind, RegExp> = {
 const servesModel = ({ models, aliases }: Backend, model: string) =>
   models === undefined || models.matches(model) || aliases.has(model);
 
+const takesAll = ({ paths, models }: Backend) => paths === undefined && models === undefined;
+
 /** Every model name and glob that the settings have, for the caller who named another. */
 export function namedModels(upstreams: readonly Upstream[]): string[] {
   const names = upstreams.flatMap(({ backend }) => [...(backend.models?.texts ?? []), ...backend.aliases.keys()]);
@@ -31,6 +33,9 @@ export function planCall(
   { path, model, onlyKind }: { path: string; model: string | undefined; onlyKind?: BackendKind | undefined },
   random: () => number = Math.random,
 ): readonly Upstream[] {
+  const [only] = upstreams;
+  if (upstreams.length === 1 && takesAll(only!.backend) && onlyKind === undefined && isAvailable(only!))
+    return upstreams;
   const open = upstreams.filter(({ backend }) => backend.paths === undefined || backend.paths.matches(path));
   const usual = open.filter(({ backend }) => backend.paths !== undefined || usualPaths[backend.kind].test(path));
   const wide = usual.length > 0 ? usual : open;

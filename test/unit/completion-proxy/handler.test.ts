@@ -53,8 +53,16 @@ function makeProxy({
   const road = async (request: RoadRequest): Promise<RoadAnswer> => {
     asked.push(request);
     const given = await answer?.(request);
-    const body = Readable.from([Buffer.from('ok')]);
-    return { status: 200, rawHeaders: [], body, trailers: () => ({}), attempts: 1, isFinalFailure: false, ...given };
+    const takeBody = () => Buffer.from('ok');
+    return {
+      status: 200,
+      rawHeaders: [],
+      takeBody,
+      trailers: () => ({}),
+      attempts: 1,
+      isFinalFailure: false,
+      ...given,
+    };
   };
   const journal = createJournal({ logsLines: 100, historyLines: 100, now: () => 0 });
   const routes = createOwnRoutes({
@@ -106,7 +114,7 @@ function makeProxy({
   return { ask, asked, journal, routes };
 }
 
-const jsonBody = (value: unknown) => ({ body: Readable.from([Buffer.from(JSON.stringify(value))]) });
+const jsonBody = (value: unknown) => ({ takeBody: () => Buffer.from(JSON.stringify(value)) });
 const completion = (body: unknown, headers = {}) => ({
   method: 'POST',
   url: '/completion',
@@ -193,7 +201,7 @@ describe('POST /completion', () => {
       '{"response":"","done":true}\n',
     ];
     const { ask, journal } = makeProxy({
-      answer: () => ({ body: Readable.from(lines.map((line) => Buffer.from(line))) }),
+      answer: () => ({ takeBody: () => Readable.from(lines.map((line) => Buffer.from(line))) }),
     });
     const events = await ask(completion({ prompt: 'p', stream: true }));
     expect(events.response.headers).toMatchObject({ 'Content-Type': 'text/event-stream; charset=utf-8' });
@@ -210,7 +218,7 @@ describe('POST /completion', () => {
   it('tells an error inside a stream that has begun, and remembers nothing', async () => {
     const lines = ['{"response":"a","done":false}\n', '{"error":"out of memory"}\n'];
     const { ask, journal } = makeProxy({
-      answer: () => ({ body: Readable.from(lines.map((line) => Buffer.from(line))) }),
+      answer: () => ({ takeBody: () => Readable.from(lines.map((line) => Buffer.from(line))) }),
     });
     const { response } = await ask(completion({ prompt: 'p', stream: true }));
     expect(await textOf(response)).toBe(
