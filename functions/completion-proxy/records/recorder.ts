@@ -1,0 +1,145 @@
+import type {
+  AttemptFacts,
+  AttemptFailure,
+  CallFacts,
+  CallObserver,
+  Observe,
+  Outcome,
+} from '../road/observer.ts';
+import { streamFormOf } from '../road/stream-end.ts';
+import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
+import { createUsageScan, type UsageScan } from '../usage/scan.ts';
+import type { CallRecord, FailedAttempt } from './record.ts';
+
+export interface RecorderParts {
+  prices: Prices;
+  /** Told of each call when it has ended; must not throw. */
+  sinks: readonly ((record: CallRecord, facts: CallFacts) => void)[];
+  /** ms since 1970. */
+  now: () => number;
+  /** For durations. */
+  clock: () => number;
+}
+
+const maxFailures = 20;
+
+/** Anthropic's own messages count the cached parts beside the input; every other form counts them within. */
+const providerOf = ({ dialect }: CallFacts, attempt: AttemptFacts | undefined) => {
+  if (dialect === 'anthropic' || dialect === 'ollama') return dialect;
+  const kind = attempt?.backend.kind;
+  return kind === undefined || kind === 'plain' || kind === 'anthropic' ? 'openai' : kind;
+};
+
+/** Follows one call and, when it has ended, makes its record. It looks at chunks and keeps none. */
+class CallRecorder implements CallObserver {
+  readonly #facts: CallFacts;
+  readonly #parts: RecorderParts;
+  readonly #startedAt: number;
+  readonly #startedClock: number;
+  #attempts = 0;
+  #failures: FailedAttempt[] = [];
+  #attempt: AttemptFacts | undefined;
+  #scan: UsageScan | undefined;
+  #litellmCallId: string | null = null;
+  #firstByteMs: number | null = null;
+  #chunks = 0;
+  #bytes = 0;
+
+  constructor(facts: CallFacts, parts: RecorderParts) {
+    this.#facts = facts;
+    this.#parts = parts;
+    this.#startedAt = parts.now();
+    this.#startedClock = parts.clock();
+  }
+
+  attemptStarted(attempt: AttemptFacts): void {
+    this.#attempt = attempt;
+    this.#attempts += 1;
+  }
+
+  attemptFailed({ backend }: AttemptFacts, { failure, status = null }: AttemptFailure): void {
+    if (this.#failures.length < maxFailures) this.#failures.push({ backend: backend.name, failure, status });
+  }
+
+  answered(attempt: AttemptFacts, status: number, rawHeaders: readonly string[]): void {
+    this.#attempt = attempt;
+    let type: string | undefined;
+    let encoding: string | undefined;
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      const name = rawHeaders[index]!;
+      // Lengths first: a call has a dozen fields, and three of them are looked for.
+      if (name.length === 12 && name.toLowerCase() === 'content-type') type = rawHeaders[index + 1];
+      else if (name.length === 16 && name.toLowerCase() === 'content-encoding') encoding = rawHeaders[index + 1];
+      else if (name.length === 17 && name.toLowerCase() === 'x-litellm-call-id') {
+        this.#litellmCallId = rawHeaders[index + 1] ?? null;
+      }
+    }
+    // What is compressed is not looked into, and an error has used nothing.
+    if (status >= 300 || (encoding !== undefined && encoding !== 'identity')) return;
+    const form = streamFormOf(type, encoding) ?? (type?.includes('json') === true ? 'body' : undefined);
+    if (form !== undefined) this.#scan = createUsageScan(this.#facts.dialect, form);
+  }
+
+  firstByte(): void {
+    this.#firstByteMs = Math.round(this.#parts.clock() - this.#startedClock);
+  }
+
+  chunk(chunk: Buffer): void {
+    this.#chunks += 1;
+    this.#bytes += chunk.length;
+    this.#scan?.note(chunk);
+  }
+
+  ended(outcome: Outcome, status: number): void {
+    const record = this.#toRecord(outcome, status);
+    for (const sink of this.#parts.sinks) sink(record, this.#facts);
+  }
+
+  #toRecord(outcome: Outcome, status: number): CallRecord {
+    const { prices, now, clock } = this.#parts;
+    const facts = this.#facts;
+    const { backend, model: askedModel } = this.#attempt ?? {};
+    const told = this.#scan?.end();
+    const provider = providerOf(facts, this.#attempt);
+    const requested = facts.requestedModel ?? '';
+    const model = told?.model ?? askedModel ?? requested;
+    const price = findPrice(prices, model, askedModel, requested);
+    const cost = told?.tokens === undefined ? undefined : costOf(told.tokens, price, provider === 'anthropic');
+    return {
+      id: facts.callId,
+      upstream_id: told?.id ?? null,
+      litellm_call_id: this.#litellmCallId,
+      billed_by: backend?.billedBy ?? (this.#litellmCallId === null ? null : 'litellm'),
+      started_at: new Date(this.#startedAt).toISOString(),
+      ended_at: new Date(now()).toISOString(),
+      caller: facts.caller.name,
+      end_user: facts.endUser ?? null,
+      model,
+      requested_model: requested,
+      backend: backend?.name ?? '',
+      provider,
+      status,
+      // An error inside a stream of status 200 is none of the road's business, but it is how the call ended.
+      outcome: outcome === 'ok' && told?.isFailed === true ? 'upstream_error' : outcome,
+      tokens: told?.tokens ?? {},
+      usage_source: told?.tokens === undefined ? 'absent' : 'upstream',
+      cost_usd: toCostUsd(cost),
+      method: facts.method,
+      path: facts.path,
+      stream: facts.stream,
+      attempts: this.#attempts,
+      failed_attempts: this.#failures,
+      first_byte_ms: this.#firstByteMs,
+      duration_ms: Math.round(clock() - this.#startedClock),
+      chunks: this.#chunks,
+      answer_bytes: this.#bytes,
+      finish_reason: told?.finishReason ?? null,
+    };
+  }
+}
+
+/** Watches every call of a model: each yields one record, told to the sinks. */
+export const createRecorder =
+  (parts: RecorderParts): Observe =>
+  (facts) =>
+    facts.isLlm ? new CallRecorder(facts, parts) : undefined;
