@@ -23,6 +23,7 @@ const entry = z.strictObject({
   weight: z.number().positive().max(1_000).default(1),
   max_concurrency: count(1, 100_000).optional(),
   cancel_on_disconnect: z.boolean().optional(),
+  billed_by: z.enum(['litellm']).optional(),
   healthcheck: z.union([z.string().startsWith('/'), z.literal(false)]).optional(),
   timeouts: z
     .strictObject({
@@ -102,6 +103,7 @@ function toListed(given: z.infer<typeof entry>, defaults: BackendDefaults, secre
     weight: given.weight,
     maxConcurrency: given.max_concurrency ?? defaults.maxConcurrency,
     cancelOnDisconnect: given.cancel_on_disconnect ?? defaults.cancelOnDisconnect,
+    billedBy: given.billed_by,
     healthPath: given.healthcheck === false ? undefined : (given.healthcheck ?? backend.healthPath),
     timeouts: {
       connectMs: timeouts.connect_ms ?? defaults.timeouts.connectMs,

@@ -1,11 +1,4 @@
-import type {
-  AttemptFacts,
-  AttemptFailure,
-  CallFacts,
-  CallObserver,
-  Observe,
-  Outcome,
-} from '../road/observer.ts';
+import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Outcome } from '../road/observer.ts';
 import { streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type UsageScan } from '../usage/scan.ts';
@@ -57,8 +50,9 @@ class CallRecorder implements CallObserver {
     this.#attempts += 1;
   }
 
-  attemptFailed({ backend }: AttemptFacts, { failure, status = null }: AttemptFailure): void {
-    if (this.#failures.length < maxFailures) this.#failures.push({ backend: backend.name, failure, status });
+  attemptFailed({ backend }: AttemptFacts, { failure, status }: AttemptFailure): void {
+    if (this.#failures.length < maxFailures)
+      this.#failures.push({ backend: backend.name, failure, status: status ?? null });
   }
 
   answered(attempt: AttemptFacts, status: number, rawHeaders: readonly string[]): void {

@@ -14,6 +14,8 @@ export interface CallFacts {
   readonly isLlm: boolean;
   /** As the caller named it; undefined where the call names none. */
   readonly requestedModel: string | undefined;
+  /** Whom the caller says that the call is for. */
+  readonly endUser: string | undefined;
   /** The body asks for a stream. */
   readonly stream: boolean;
 }

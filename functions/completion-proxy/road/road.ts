@@ -51,7 +51,9 @@ export function createRoad(options: RoadOptions): Road {
         scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
     }
     if (scan.ambiguous) {
-      throw new HttpError(400, 'The body names "model" or "stream" twice', { code: 'ambiguous_body' });
+      throw new HttpError(400, 'The body names "model", "stream", "user" or "metadata" twice', {
+        code: 'ambiguous_body',
+      });
     }
     const requestedModel = scan.model ?? modelInPath(request);
     const alias = requestedModel === undefined ? undefined : modelAliases.get(requestedModel);
@@ -70,6 +72,7 @@ export function createRoad(options: RoadOptions): Road {
       dialect,
       isLlm: route !== undefined,
       requestedModel,
+      endUser: scan.endUser,
       stream,
     };
     const { path, onlyKind } = request;

@@ -100,24 +100,38 @@ export interface RequestScan {
   isJson: boolean;
   /** undefined: the body does not say, and the path's default counts. */
   stream?: boolean | undefined;
+  /** Whom the call is for, as the caller says: `user`, or Anthropic's `metadata.user_id`. */
+  endUser?: string | undefined;
   ambiguous: boolean;
 }
 
-const wanted = ['model', 'stream'] as const;
+const wanted = ['model', 'stream', 'user', 'metadata'] as const;
+
+/** A short string of the body; undefined for anything else. */
+function readText(bytes: Buffer, span: Span | undefined): string | undefined {
+  if (span === undefined || bytes[span.start] !== quote || span.end - span.start >= 1_024) return undefined;
+  try {
+    return JSON.parse(bytes.toString('utf8', span.start, span.end)) as string;
+  } catch {
+    // The backend says what it thinks of such a body.
+    return undefined;
+  }
+}
+
+function readEndUser(bytes: Buffer, user: Span | undefined, metadata: Span | undefined): string | undefined {
+  if (user !== undefined || metadata === undefined) return readText(bytes, user);
+  const inner = bytes.subarray(metadata.start, metadata.end);
+  return readText(inner, scanMembers(inner, ['user_id']).spans[0]);
+}
 
 function scanJson(bytes: Buffer): RequestScan {
   const { spans, ambiguous } = scanMembers(bytes, wanted);
-  const [modelSpan, streamSpan] = spans;
+  const [modelSpan, streamSpan, user, metadata] = spans;
   const scan: RequestScan = { isJson: true, ambiguous };
   if (streamSpan !== undefined) scan.stream = bytes[streamSpan.start] === 0x74;
-  if (modelSpan !== undefined && bytes[modelSpan.start] === quote && modelSpan.end - modelSpan.start < 1_024) {
-    try {
-      scan.model = JSON.parse(bytes.toString('utf8', modelSpan.start, modelSpan.end)) as string;
-      scan.modelSpan = modelSpan;
-    } catch {
-      // The backend says what it thinks of such a body.
-    }
-  }
+  scan.model = readText(bytes, modelSpan);
+  if (scan.model !== undefined) scan.modelSpan = modelSpan;
+  if (user !== undefined || metadata !== undefined) scan.endUser = readEndUser(bytes, user, metadata);
   return scan;
 }
 

@@ -1,0 +1,208 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { usageRecord } from '#shared/usage.ts';
+import { readConfig } from '../../functions/completion-proxy/config.ts';
+import { createProxy } from '../../functions/completion-proxy/proxy.ts';
+import { type CallRecord, toUsageRecord } from '../../functions/completion-proxy/records/record.ts';
+import { createRecorder } from '../../functions/completion-proxy/records/recorder.ts';
+import { readPrices } from '../../functions/completion-proxy/usage/prices.ts';
+import { until } from '../support/bundle-process.ts';
+import {
+  type Act,
+  answerJson,
+  chatChunk,
+  cut,
+  hangUp,
+  keepSilent,
+  stall,
+  startScriptedBackend,
+  streamEvents,
+} from '../support/scripted-backend.ts';
+import { serveHandler } from '../support/serve.ts';
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function startBackend(...acts: Act[]) {
+  const backend = await startScriptedBackend(...acts);
+  closing.push(() => backend.close());
+  return backend;
+}
+
+const prices = readPrices({ m: { input_cost_per_token: 0.001, output_cost_per_token: 0.01 } });
+
+/** The proxy with a recorder at its road, and the records of its calls as they end. */
+async function startProxy(env: Record<string, unknown>) {
+  const texts = Object.entries(env).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value : JSON.stringify(value),
+  ]);
+  const settings = { AUTH: 'none', RETRY_BASE_MS: '1', SSE_PING_S: '0', HEALTHCHECK_INTERVAL_S: '0' };
+  const records: CallRecord[] = [];
+  const observe = createRecorder({
+    prices,
+    sinks: [(record) => records.push(record)],
+    now: Date.now,
+    clock: () => performance.now(),
+  });
+  const config = await readConfig({ ...settings, ...Object.fromEntries(texts) });
+  const proxy = await serveHandler(createProxy(config, observe));
+  closing.push(() => proxy.close());
+  const next = () => until('the call is recorded', () => records.shift());
+  return { url: proxy.url, records, next };
+}
+
+const chat = (body: object = {}, signal?: AbortSignal) => ({
+  method: 'POST',
+  headers: { 'Content-Type': 'application/json', 'X-Request-ID': 'mine' },
+  body: JSON.stringify({ model: 'm', ...body }),
+  ...(signal === undefined ? {} : { signal }),
+});
+const ask = (proxy: { url: string }, body: object = {}, path = '/v1/chat/completions') =>
+  fetch(proxy.url + path, chat(body));
+
+const usage = { prompt_tokens: 2, completion_tokens: 3, total_tokens: 5 };
+const fine = answerJson(200, {
+  id: 'chatcmpl-9',
+  model: 'm-1',
+  choices: [{ message: {}, finish_reason: 'stop' }],
+  usage,
+});
+const usageChunk = `data: ${JSON.stringify({ id: 'chatcmpl-9', model: 'm-1', choices: [], usage })}\n\n`;
+
+describe('the record of a call', () => {
+  it('tells who asked for what, who answered, how long it took and what it cost, and is what lago-usage-push takes', async () => {
+    const backend = await startBackend(fine);
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy, { user: 'alice' })).text();
+    const record = await proxy.next();
+    expect(record).toMatchObject({
+      id: 'mine',
+      upstream_id: 'chatcmpl-9',
+      litellm_call_id: null,
+      billed_by: null,
+      caller: 'anonymous',
+      end_user: 'alice',
+      model: 'm-1',
+      requested_model: 'm',
+      backend: 'backend',
+      provider: 'openai',
+      status: 200,
+      outcome: 'ok',
+      tokens: { input: 2, output: 3 },
+      usage_source: 'upstream',
+      cost_usd: '0.032',
+      method: 'POST',
+      path: '/v1/chat/completions',
+      stream: false,
+      attempts: 1,
+      failed_attempts: [],
+      finish_reason: 'stop',
+      chunks: 1,
+    });
+    expect(record.first_byte_ms).toBeGreaterThanOrEqual(0);
+    expect(record.duration_ms).toBeGreaterThanOrEqual(record.first_byte_ms!);
+    expect(usageRecord.parse(toUsageRecord(record))).toMatchObject({ id: 'mine', cost_usd: '0.032' });
+  });
+
+  it('counts a stream by its usage chunk', async () => {
+    const backend = await startBackend(
+      streamEvents([chatChunk('a'), chatChunk('', 'stop'), usageChunk, 'data: [DONE]\n\n']),
+    );
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy, { stream: true })).text();
+    expect(await proxy.next()).toMatchObject({
+      stream: true,
+      outcome: 'ok',
+      tokens: { input: 2, output: 3 },
+      finish_reason: 'stop',
+    });
+  });
+
+  it('says that a stream without usage was not counted, and not that it was nothing', async () => {
+    const backend = await startBackend(streamEvents([chatChunk('a'), chatChunk('', 'stop'), 'data: [DONE]\n\n']));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy, { stream: true })).text();
+    expect(await proxy.next()).toMatchObject({ tokens: {}, usage_source: 'absent', cost_usd: null, outcome: 'ok' });
+  });
+
+  it('tells the backend and the usage of a fallback, and the failed attempts apart', async () => {
+    const first = await startBackend(hangUp, answerJson(503, { error: 'busy', usage }), answerJson(503, { usage }));
+    const second = await startBackend(fine);
+    const proxy = await startProxy({
+      BACKENDS: [
+        { name: 'first', url: first.url, kind: 'openai' },
+        { name: 'second', url: second.url, kind: 'openai', order: 2, billed_by: 'litellm' },
+      ],
+    });
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({
+      backend: 'second',
+      billed_by: 'litellm',
+      status: 200,
+      outcome: 'ok',
+      attempts: 4,
+      tokens: { input: 2, output: 3 },
+      failed_attempts: [
+        { backend: 'first', failure: 'network', status: null },
+        { backend: 'first', failure: 'status', status: 503 },
+        { backend: 'first', failure: 'status', status: 503 },
+      ],
+    });
+  });
+
+  it('bills nothing of a call that failed for good, and says why it ended', async () => {
+    const backend = await startBackend(answerJson(400, { error: { message: 'too long' }, usage }));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({ status: 400, tokens: {}, usage_source: 'absent', cost_usd: null });
+  });
+
+  it('tells a client who left from a backend that died, and both from one that was silent', async () => {
+    const begun = `data: ${JSON.stringify({ id: 'c', model: 'm-1', choices: [{ delta: { content: 'a' } }] })}\n\n`;
+    const backend = await startBackend(streamEvents([begun], stall), streamEvents([begun], cut), keepSilent);
+    const proxy = await startProxy({
+      BACKEND_URL: backend.url,
+      BACKEND_KIND: 'openai',
+      BACKEND_FIRST_BYTE_TIMEOUT_MS: '100',
+      RETRIES: '0',
+    });
+    const leaving = new AbortController();
+    const answer = await fetch(`${proxy.url}/v1/chat/completions`, chat({ stream: true }, leaving.signal));
+    await answer.body!.getReader().read();
+    leaving.abort();
+    expect(await proxy.next()).toMatchObject({ outcome: 'client_abort', status: 200, model: 'm-1', tokens: {} });
+
+    await (await ask(proxy, { stream: true })).text();
+    expect(await proxy.next()).toMatchObject({
+      outcome: 'upstream_error',
+      status: 200,
+      failed_attempts: [{ backend: 'backend', failure: 'network' }],
+    });
+
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({ outcome: 'timeout', status: 504, first_byte_ms: null });
+  });
+
+  it('sees an error that a backend told inside a stream of status 200', async () => {
+    const backend = await startBackend(streamEvents([chatChunk('a'), 'data: {"error":{"message":"overloaded"}}\n\n']));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy, { stream: true })).text();
+    expect(await proxy.next()).toMatchObject({ outcome: 'upstream_error', status: 200 });
+  });
+
+  it('knows a call that LiteLLM logs itself by its answer', async () => {
+    const backend = await startBackend(answerJson(200, { model: 'm', usage }, { 'X-LiteLLM-Call-Id': 'abc' }));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({ litellm_call_id: 'abc', billed_by: 'litellm' });
+  });
+
+  it('is made of calls of a model only', async () => {
+    const backend = await startBackend(answerJson(200, { any: 1 }));
+    const proxy = await startProxy({ BACKEND_URL: backend.url });
+    await (await ask(proxy, {}, '/anything')).text();
+    expect(proxy.records).toEqual([]);
+  });
+});
