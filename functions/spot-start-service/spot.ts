@@ -3,40 +3,36 @@ import type { Logger } from '#shared/http/function.ts';
 import type { Candidate } from './resolve/match.ts';
 import type { Resolver } from './resolve/resolver.ts';
 import type { Actor } from './run/act.ts';
+import { createBringUp, type Done } from './run/bring-up.ts';
 import type { Jobs } from './run/jobs.ts';
 import type { Observation, Observe } from './run/observe.ts';
 import { orderRequired } from './run/requires.ts';
 import { type Sleep, waitFor } from './run/wait.ts';
 import type { Action, Scope, ServiceState, SpotService, WakeOptions, WakeResult } from './service.ts';
 import { inDependencyOrder } from './stack/containers.ts';
-import { decide, type Plan } from './stack/decide.ts';
+import { decide, isAct } from './stack/decide.ts';
 
 export interface SpotOptions {
   resolver: Resolver;
   observe: Observe;
   actor: Actor;
-  jobs: Jobs<{ action: Action; seen: Observation }>;
+  jobs: Jobs<Done>;
   requireLabel: boolean;
   allowStop: boolean;
   now: () => number;
   sleep: Sleep;
 }
 
-const maxRounds = 3;
-// After a start that nobody could look at.
-const unknown: Pick<Observation, 'verdict' | 'containers'> = { verdict: 'removed', containers: [] };
 // Kept back from a deadline for a last look, so that the answer at the deadline tells the containers as they are.
 const lastLookMs = 2_000;
 const keepLookMs = 500;
-const requiredLimitMs = 600_000;
-
-const isAct = (plan: Plan): plan is Exclude<Plan, { kind: 'none' | 'refuse' }> =>
-  plan.kind !== 'none' && plan.kind !== 'refuse';
 
 /** The service behind every route. */
 export function createSpotService(options: SpotOptions): SpotService {
   const { resolver, observe, actor, jobs, requireLabel, now, sleep } = options;
+  const { bringUp, bringUpRequired } = createBringUp({ observe, actor, jobs });
   const looks = new Map<string, { atMs: number; seen: Promise<Observation> }>();
+  const lookingNow = new Map<string, { seen: Promise<Observation>; ended: number }>();
 
   const toState = (candidate: Candidate, { verdict, containers }: Observation): ServiceState => ({
     verdict,
@@ -63,6 +59,23 @@ export function createSpotService(options: SpotOptions): SpotService {
     return seen;
   }
 
+  /** A fresh look, shared by the calls that arrive during it. `ended` is of the moment when it began. */
+  function lookNow(candidate: Candidate, log: Logger): { seen: Promise<Observation>; ended: number } {
+    const key = `${candidate.endpoint.id}/${candidate.project}`;
+    const before = lookingNow.get(key);
+    if (before !== undefined) return before;
+    const seen = observe(candidate, log)
+      .catch((error) => {
+        // A stack that is gone: what is known of the others is old too.
+        if (error instanceof UpstreamError && error.status === 404) resolver.invalidate();
+        throw error;
+      })
+      .finally(() => lookingNow.delete(key));
+    const begun = { seen, ended: jobs.ended() };
+    lookingNow.set(key, begun);
+    return begun;
+  }
+
   /** Until the caller's deadline; Portainer's slowness is told as what it is. */
   async function inTime<Value>(work: Promise<Value>, scope: Scope): Promise<Value> {
     const waited = await waitFor(work, scope, { now, sleep });
@@ -78,54 +91,6 @@ export function createSpotService(options: SpotOptions): SpotService {
     if (!requireLabel || policy.labelled || mapped) return;
     const message = `Service ${name} has no label spot-start.enable=true, which SPOT_START_REQUIRE_LABEL asks for`;
     throw new HttpError(403, message, { code: 'label_required' });
-  }
-
-  /** One service: look, decide, act, until there is nothing left to do. */
-  async function bringUp(
-    candidate: Candidate,
-    log: Logger,
-    first?: Observation,
-  ): Promise<{ action: Action; seen: Observation }> {
-    let action: Action = 'none';
-    for (let round = 1; ; round++) {
-      const seen = round === 1 && first !== undefined ? first : await observe(candidate, log);
-      const plan = decide(seen);
-      if (plan.kind === 'refuse') throw new HttpError(plan.status, plan.message, { code: plan.code });
-      if (!isAct(plan) && plan.status === 'deploying') {
-        await actor.settle(candidate, log);
-        continue;
-      }
-      if (!isAct(plan)) return { action, seen };
-      if (round > maxRounds) {
-        const message = `Service ${candidate.name} was helped ${maxRounds} times, and needs it again`;
-        throw new HttpError(502, message, { code: 'still_broken' });
-      }
-      if (action === 'none') action = plan.action;
-      log.info('bringing a service up', {
-        service: candidate.name,
-        endpoint: candidate.endpoint.name,
-        stack_id: candidate.stackId,
-        plan: plan.kind,
-      });
-      if ((await actor.carryOut(candidate, plan, seen, log)) === 'done') {
-        // The deed is done: a look that fails now must not turn it into an error.
-        return {
-          action,
-          seen: await observe(candidate, log).catch(() => ({ ...seen, ...unknown })),
-        };
-      }
-    }
-  }
-
-  async function bringUpRequired(required: Candidate[], by: Candidate, log: Logger): Promise<void> {
-    for (const candidate of required) {
-      const job = jobs.run(candidate, 'start', log, () => bringUp(candidate, log));
-      await job.result;
-      const { verdict } = await actor.untilHealthy(candidate, requiredLimitMs, log);
-      if (verdict === 'healthy') continue;
-      const message = `Service ${by.name} requires ${candidate.name}, which is ${verdict} and did not become healthy`;
-      throw new HttpError(502, message, { code: 'required_not_healthy' });
-    }
   }
 
   async function requiredOf(candidate: Candidate, seen: Observation, log: Logger): Promise<Candidate[]> {
@@ -148,7 +113,7 @@ export function createSpotService(options: SpotOptions): SpotService {
   /** Waits for the job, and for health where that is wanted; in time for an answer. */
   async function answerFor(
     candidate: Candidate,
-    begun: { action: Action; result: Promise<{ action: Action; seen: Observation }>; before: Observation | undefined },
+    begun: { action: Action; result: Promise<Done>; before: Observation | undefined },
     wait: WakeOptions['wait'],
     scope: Scope,
   ): Promise<WakeResult> {
@@ -191,15 +156,8 @@ export function createSpotService(options: SpotOptions): SpotService {
       const { log } = scope;
       const running = jobs.of(candidate);
       if (running !== undefined && !dryRun) return answerFor(candidate, { ...running, before: undefined }, wait, scope);
-      const ended = jobs.ended();
-      const seen = await inTime(
-        observe(candidate, log).catch((error) => {
-          // A stack that is gone: what is known of the others is old too.
-          if (error instanceof UpstreamError && error.status === 404) resolver.invalidate();
-          throw error;
-        }),
-        scope,
-      );
+      const { seen: looking, ended } = lookNow(candidate, log);
+      const seen = await inTime(looking, scope);
       checkPolicy(candidate, seen, resolver.isMapped(candidate));
       // Begun by somebody else while we looked: its callers all hear the same.
       const joined = dryRun ? undefined : jobs.of(candidate);

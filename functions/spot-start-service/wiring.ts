@@ -16,10 +16,11 @@ import { createRegexps } from './resolve/regexp.ts';
 import { createResolver } from './resolve/resolver.ts';
 import { createSurveyor } from './resolve/survey.ts';
 import { createActor } from './run/act.ts';
+import type { Done } from './run/bring-up.ts';
 import { createJobs } from './run/jobs.ts';
-import { createObserver, type Observation } from './run/observe.ts';
+import { createObserver } from './run/observe.ts';
 import type { Sleep } from './run/wait.ts';
-import type { Action, SpotService } from './service.ts';
+import type { SpotService } from './service.ts';
 import { createSpotService } from './spot.ts';
 import { createStackFiles } from './stack/files.ts';
 import { admitVisitors } from './wake/admit.ts';
@@ -79,7 +80,7 @@ export function createService(
 ): { service: SpotService; close: () => Promise<void> } {
   const { now, sleep } = time;
   const files = createStackFiles(portainer);
-  const jobs = createJobs<{ action: Action; seen: Observation }>({ lease: store?.lease, now, sleep });
+  const jobs = createJobs<Done>({ lease: store?.lease, now, sleep });
   const { judge, observe } = createObserver({
     portainer,
     files,

@@ -24,6 +24,9 @@ export type Plan =
   | { kind: 'replace'; action: 'start' | 'restart' }
   | { kind: 'refuse'; status: number; code: string; message: string };
 
+export const isAct = (plan: Plan): plan is Exclude<Plan, { kind: 'none' | 'refuse' }> =>
+  plan.kind !== 'none' && plan.kind !== 'refuse';
+
 export interface Situation {
   name: string;
   /** Undefined: containers of a project that Portainer did not deploy. */
