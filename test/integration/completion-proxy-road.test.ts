@@ -217,6 +217,21 @@ describe('the next backend', () => {
     expect(b.calls.length).toBeLessThan(60);
   });
 
+  it.each([
+    { error: { code: 'context_length_exceeded', message: 'too long' } },
+    { type: 'error', error: { type: 'invalid_request_error', message: 'prompt is too long: 9 tokens > 8 maximum' } },
+  ])('is asked when the prompt is too long for the first, and only then: %j', async (error) => {
+    const { a, b, proxy } = await pair([answerJson(400, error), answerJson(400, { error: 'bad' })], [fine]);
+    expect((await ask(proxy)).status).toBe(200);
+    expect([a.calls.length, b.calls.length]).toEqual([1, 1]);
+    const bad = await ask(proxy);
+    expect([bad.status, await bad.json(), b.calls.length]).toEqual([400, { error: 'bad' }, 1]);
+    b.acts.splice(0, 1, answerJson(400, { from: 'b', ...error }));
+    a.acts.splice(0, 1, answerJson(400, error));
+    const both = await ask(proxy);
+    expect([both.status, await both.json()]).toEqual([400, { from: 'b', ...error }]);
+  });
+
   it('has the last word: its answer, not the first one', async () => {
     const { proxy } = await pair([busy], [answerJson(429, { from: 'b' })], { RETRIES: '0' });
     const answer = await ask(proxy);

@@ -45,7 +45,8 @@ function toOptions(call: Call, { backend }: Upstream, body: KeptBody | undefined
 }
 
 /** Whether the same backend may be asked again: it refused or was cut off. One that was silent has had its time. */
-const isWorthRepeating = ({ failure, error }: Failure) => failure !== 'timeout' || error.detail.startsWith('ETIMEDOUT');
+const isWorthRepeating = ({ failure, status, error }: Failure) =>
+  status !== 400 && (failure !== 'timeout' || error.detail.startsWith('ETIMEDOUT'));
 
 /** How long to wait before the same backend is asked again; undefined where it asks for more patience than we have. */
 function waitBefore(retry: number, { retryAfterMs }: Failure, options: AttemptOptions): number | undefined {
@@ -81,6 +82,7 @@ export async function attempt(
   try {
     for (const [index, upstream] of plan.entries()) {
       if (index > 0 && !isAvailable(upstream)) continue;
+      call.hasOthers = repeatable && call.route !== undefined && index + 1 < plan.length;
       for (let retry = 0; ; retry++) {
         const place = enter(upstream, call);
         if (place !== undefined) {

@@ -63,6 +63,8 @@ export class Call {
   readonly observer: CallObserver | undefined;
   readonly answer = new Answer();
   attempts = 0;
+  /** Another backend may be asked when this one refuses. */
+  hasOthers = false;
   /** The head has gone to the caller. */
   isAnswered = false;
   /** It went before any byte of a backend: the status is 200, and all that came so far is comments. */

@@ -7,7 +7,7 @@ import type { AnswerSource } from './answer.ts';
 import type { Call } from './call.ts';
 import type { AttemptFacts, AttemptFailure, Outcome } from './observer.ts';
 import { isCommentOnly, StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts';
-import { bodyOf, isBad, toError } from './verdict.ts';
+import { bodyOf, isBad, isTooLong, toError } from './verdict.ts';
 
 /** Why an attempt gave the caller nothing. With `passage`, its answer waits: it is delivered or dropped. */
 export interface Failure extends AttemptFailure {
@@ -21,6 +21,8 @@ type State =
   | 'asked'
   /** A head, and the first byte of its body is awaited: until it comes, another backend may still answer. */
   | 'held'
+  /** A refusal that may be the model's alone: its body is read before the caller gets it. */
+  | 'reading'
   /** A failure's head, which waits for the decision to deliver or drop it. */
   | 'judged'
   | 'flowing'
@@ -149,6 +151,10 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       this.#report({ failure: 'status', status, error, retryAfterMs, passage: this });
       return;
     }
+    if (status === 400 && call.hasOthers && this.#form === undefined) {
+      this.#state = 'reading';
+      return;
+    }
     if (call.route !== undefined && status < 300) {
       this.#state = 'held';
       const { kind } = this.#upstream.backend;
@@ -169,6 +175,11 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
         break;
       case 'flowing':
         this.#pass(chunk);
+        break;
+      case 'reading':
+        this.#waiting.push(chunk);
+        this.#bytes += chunk.length;
+        if (this.#bytes > maxDropped) this.#onRefusal(false);
         break;
       case 'judged':
         this.#waiting.push(chunk);
@@ -214,6 +225,21 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     if (call.answer.add(chunk)) return;
     this.#isPaused = true;
     this.#controller?.pause();
+  }
+
+  /** A prompt too long for this model may fit another one's: that is worth the next backend, and no fault of this one. */
+  #onRefusal(isWhole: boolean) {
+    this.#count(true);
+    this.#bytes = 0;
+    if (!isWhole || !isTooLong(Buffer.concat(this.#waiting).toString('utf8'))) {
+      this.deliver();
+      return;
+    }
+    this.#state = 'judged';
+    this.#leaveGate();
+    const status = this.#status;
+    const error = new UpstreamError('The backend', 'status', 'the prompt is too long for this model', { status });
+    this.#report({ failure: 'status', status, error, retryAfterMs: undefined, passage: this });
   }
 
   #onDropped(chunk: Buffer) {
@@ -276,7 +302,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       if (this.#end?.isComplete() === false) return this.onResponseError(controller, this.#endless());
       this.#count(true);
       this.deliver();
-    } else if (this.#state === 'flowing' || this.#state === 'collecting') this.#finish();
+    } else if (this.#state === 'reading') this.#onRefusal(true);
+    else if (this.#state === 'flowing' || this.#state === 'collecting') this.#finish();
     else if (this.#state === 'dropping') this.#settle();
   }
 
@@ -312,6 +339,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     const error = this.#stopped ?? toError(cause);
     switch (this.#state) {
       case 'asked':
+      case 'reading':
       case 'held':
         this.#count(false);
         this.#report({ failure: error.failure, status: undefined, error, retryAfterMs: undefined, passage: undefined });

@@ -4,6 +4,10 @@ import type { Problem } from '#shared/http/problem.ts';
 /** Statuses that say "not now" of the backend, not "wrong" of the call: worth another attempt, and counted by the breaker. */
 export const isBad = (status: number) => status === 429 || (status >= 500 && status !== 501 && status !== 505);
 
+/** OpenAI's code, llama.cpp's type, and the sentences of vLLM and Anthropic. */
+export const isTooLong = (text: string) =>
+  /context_length_exceeded|exceed_context_size|maximum context length|prompt is too long/i.test(text);
+
 export function toError(error: Error & { code?: string }): UpstreamError {
   if (error instanceof UpstreamError) return error;
   const { code = error.name, message } = error;
