@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Authenticate } from '#shared/auth/authenticate.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { openStore } from '#shared/store/open.ts';
 import { parseBudgets } from '../../functions/llm-global-spend/budgets/budget.ts';
@@ -104,7 +105,11 @@ export const pageBudgets = [
 ];
 
 /** The function over facts instead of a LiteLLM, without a key. */
-export function createPages({ budgets: list = pageBudgets as unknown[], facts = createFacts() } = {}) {
+export function createPages({
+  budgets: list = pageBudgets as unknown[],
+  facts = createFacts(),
+  authenticate = (async () => ({ name: 'test', method: 'none' })) as Authenticate,
+} = {}) {
   const now = () => pageNow;
   const reports = createFactReports(facts, now);
   Object.assign(reports.names, names);
@@ -121,7 +126,7 @@ export function createPages({ budgets: list = pageBudgets as unknown[], facts = 
     routes: { ...routes, ...createStatementRoutes({ reports, store, now }).routes },
     renderers: { html: createPageRenderer({ reports, budgets, now }) },
   });
-  const wrapped = defineFunction({ authenticate: async () => ({ name: 'test', method: 'none' }) }, withPages(handler));
+  const wrapped = defineFunction({ authenticate }, withPages(handler));
   return {
     reports,
     handler: Object.assign(wrapped, {
