@@ -98,7 +98,12 @@ export function createSpotService(options: SpotOptions): SpotService {
     return orderRequired(
       { candidate, requires: seen.policy.requires },
       (name, by) => resolver.required(name, by, log),
-      async (other) => (await look(other, log)).policy.requires,
+      async (other) => {
+        const { policy } = await look(other, log);
+        if (policy.enabled !== false) return policy.requires;
+        const message = `Service ${candidate.name} requires ${other.name}, which is labelled spot-start.enable=false`;
+        throw new HttpError(409, message, { code: 'required_not_enabled' });
+      },
     );
   }
 

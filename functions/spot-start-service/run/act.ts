@@ -4,7 +4,7 @@ import type { Logger } from '#shared/http/function.ts';
 import { toCandidate, toContainer } from '../answer.ts';
 import type { Candidate } from '../resolve/match.ts';
 import type { Plan, Step } from '../stack/decide.ts';
-import { explain, isEndUnseen, needsNewContainer } from './explain.ts';
+import { explain, isEndUnseen, needsNewContainer, redact } from './explain.ts';
 import type { Observation } from './observe.ts';
 
 export interface ActorOptions {
@@ -42,7 +42,8 @@ export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: 
     const reason = explain(told.detail);
     const state = left === undefined ? 'what it was left in is not known' : tellLeft(left);
     const message = `Service ${candidate.name} ${told.what}${reason === undefined ? '' : `: ${reason}`}; ${state}`;
-    log.error('a service could not be brought up', { service: candidate.name, detail: told.detail });
+    const detail = redact(told.detail, left?.stack?.env);
+    log.error('a service could not be brought up', { service: candidate.name, code: told.code, detail });
     return new HttpError(502, message, {
       code: told.code,
       more: {
@@ -105,7 +106,7 @@ export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: 
       if (change.outcome === 'done') return 'done';
       log.warn('Portainer refused a start: another one holds the stack', {
         stack_id: stack.id,
-        reason: change.message,
+        reason: redact(change.message, stack.env),
       });
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
@@ -151,7 +152,10 @@ export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: 
       // A refusal means that it is inactive already, or that another stop is at it: both are what we want.
       await portainer.stopStack(stack, call);
     } catch (error) {
-      if (!isEndUnseen(error)) throw error;
+      if (!isEndUnseen(error)) {
+        if (!(error instanceof UpstreamError) || error.status !== 500) throw error;
+        throw await fail(candidate, log, { code: 'stop_failed', what: 'could not be stopped', detail: error.detail });
+      }
       log.warn('the end of a stop was not seen: it goes on in Portainer', { stack_id: stack.id, error });
     }
     await watch(candidate, log, (seen) =>

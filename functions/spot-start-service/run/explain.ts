@@ -23,6 +23,11 @@ export function explain(text: string): string | undefined {
   return reasons.find(([pattern]) => pattern.test(text))?.[1];
 }
 
+/** For the log: compose quotes what it could not use, and that may be a variable of the stack. */
+export function redact(text: string, env: { value: string }[] = []): string {
+  return env.reduce((rest, { value }) => (value.length < 4 ? rest : rest.replaceAll(value, '***')), text);
+}
+
 /** True where a new container is what can help: its network is gone, or it is half removed. */
 export function needsNewContainer(error: unknown): boolean {
   if (!(error instanceof UpstreamError) || ![404, 409, 500].includes(error.status ?? 0)) return false;

@@ -7,8 +7,7 @@ interface Part {
   labels: Record<string, string>;
 }
 
-const ownImages =
-  /(^|\/)portainer(-ce|-ee)?\/|(^|\/)(portainer|openfaas|openfaasltd|functions)\/|(^|\/)(faasd|of-watchdog)/;
+const ownImages = /(^|\/)portainer(-ce|-ee)?\/|(^|\/)(portainer|openfaas|openfaasltd)\/|(^|\/)(faasd|of-watchdog)/;
 const proxyImages =
   /(^|\/)(traefik|nginx-proxy|nginx-proxy-manager|caddy-docker-proxy|swag|haproxy|envoy|zoraxy|cosmos-server|nginxproxymanager|cloudflared|pangolin|sablier)([:@/-]|$)/;
 const webServers = /(^|\/)(nginx|caddy|httpd|apache|openresty|angie)([:@/-]|$)/;

@@ -88,13 +88,16 @@ function arrange(overrides: (world: World) => Partial<PortainerClient> = () => (
     ...env,
   });
   const handler = createFunction(config, { portainer: told, time });
+  const lines: string[] = [];
   return {
+    lines,
     world,
     done,
     time,
     async send(fields: object = {}) {
-      const { event, context } = makeCall({ method: 'POST', body: JSON.stringify({ service: 'cloud', ...fields }) });
-      const response = await handler(event, context);
+      const call = makeCall({ method: 'POST', body: JSON.stringify({ service: 'cloud', ...fields }) });
+      const response = await handler(call.event, call.context);
+      lines.push(...call.lines);
       return { status: response.status, headers: response.headers, body: bodyOf(response) as Record<string, unknown> };
     },
   };
@@ -449,4 +452,21 @@ test('a stack in error is stopped and started, and one whose containers run is l
   world.containers = [];
   expect((await send()).body).toMatchObject({ action: 'start' });
   expect(done).toEqual(['stop', 'start']);
+});
+
+test('logs why a start failed without the values of the stack’s variables', async () => {
+  const { send, world, lines } = arrange(() => ({
+    startStack: () => refuse(500, 'invalid interpolation: "hunter2-password" in services.app'),
+  }));
+  world.stack = { ...inactive, env: [{ name: 'DB_PASSWORD', value: 'hunter2-password' }] };
+  expect(await send()).toMatchObject({ status: 502, body: { code: 'start_failed' } });
+  expect(lines.join()).toContain('invalid interpolation');
+  expect(lines.join()).not.toContain('hunter2');
+});
+
+test('names a bad URL and a missing credential in one refusal to start', () => {
+  const env = { AUTH: 'none', SECRET_MOUNT_PATH: '/nonexistent', PORTAINER_API_URL: 'portainer.local' };
+  expect(() => loadSettings(settings, { ...env, SPOT_START_HOSTS: 'x' })).toThrow(
+    /PORTAINER_API_URL: .*\n.*SPOT_START_HOSTS: .*\n.*portainer-api-key: create this secret, or both/,
+  );
 });
