@@ -13,7 +13,7 @@ export default (env: NodeJS.ProcessEnv) => {
   const authenticate = createAuthenticate(settings, 'lago-usage-push');
   const push = openPush(settings);
   push.warn(createLogger({ level: settings.LOG_LEVEL }));
-  const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings) }));
+  const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings, push.books) }));
   return Object.assign(defineFunction({ authenticate, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES }, handler), {
     close: push.close,
   });

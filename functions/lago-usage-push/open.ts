@@ -105,7 +105,8 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     now,
   });
   const closing = new AbortController();
-  const { run, pushNow } = createRun({
+  const rollup = sources.has('rollup') ? createRollup({ source: litellm, kv, key }) : undefined;
+  const { run, pushNow, rebill } = createRun({
     stop: options.signal === undefined ? closing.signal : AbortSignal.any([closing.signal, options.signal]),
     store,
     stateKey: key,
@@ -113,7 +114,7 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     inbox,
     deliver,
     litellm,
-    rollup: sources.has('rollup') ? createRollup({ source: litellm, kv, key }) : undefined,
+    rollup,
     hasSchedule: sources.has('rows') || sources.has('rollup'),
     rulesDigest: rules.digest,
     billFrom: settings.BILL_FROM,
@@ -152,6 +153,19 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     usage: sources.has('usage') ? ingest.usage : undefined,
     deadLetters: createDeadLetterRoutes({ lago, deadLetters }),
     metrics,
+    /** What reconciliation decides and bills by: the same as the push. */
+    books: {
+      litellm,
+      rollup,
+      lago,
+      preflight,
+      rules: rules.billing,
+      events: rules.events,
+      period,
+      billsLate: store.durable && settings.LATE_USAGE === 'next_period',
+      rebill,
+      now,
+    },
     /** Says once what is off. */
     warn(log: Logger) {
       if (!store.durable) warnOfStore(log, settings);

@@ -1,34 +1,46 @@
-import type * as z from 'zod';
 import { createLagoCustomersClient } from '#shared/clients/lago-customers.ts';
 import { readLagoVersion } from '#shared/clients/lago-http.ts';
+import { createLagoLedgerClient } from '#shared/clients/lago-ledger.ts';
 import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
-import { createLitellmClient } from '#shared/clients/litellm.ts';
-import type { settings as schema } from './config.ts';
+import type { Settings } from './config.ts';
+import type { Push } from './open.ts';
 import { createProvisionRoute } from './provision/route.ts';
+import { createReconcile } from './reconcile/reconcile.ts';
+import { createReconcileRoutes } from './reconcile/route.ts';
 import type { Routes } from './routes.ts';
 import { createSyncRoute } from './sync/route.ts';
 import { createUsageRoute } from './usage/route.ts';
 
 /** The routes around billing: what sets Lago up and what looks into it. */
-export function openOperations(settings: z.infer<typeof schema>): Routes {
-  const lago = {
+export function openOperations(settings: Settings, books: Push['books']): Routes {
+  const access = {
     baseUrl: settings.LAGO_API_BASE,
     apiKey: () => settings['lago-api-key'].read() ?? '',
     timeoutMs: settings.LAGO_TIMEOUT_MS,
   };
-  const plans = createLagoPlansClient(lago);
-  const customers = createLagoCustomersClient(lago);
-  const version = (signal?: AbortSignal) => readLagoVersion(lago, signal);
-  const litellm = createLitellmClient({
-    baseUrl: settings.LITELLM_API_BASE_URL,
-    apiKey: () => settings['litellm-api-key'].read(),
-    timeoutMs: settings.LITELLM_TIMEOUT_MS,
+  const { litellm, rules, now } = books;
+  const { BILL_FROM: billFrom } = settings;
+  const plans = createLagoPlansClient(access);
+  const customers = createLagoCustomersClient(access);
+  const provisioning = { plans, customers, version: (signal?: AbortSignal) => readLagoVersion(access, signal) };
+  const toSubscription = (ids: string[]) => {
+    const mapping = rules.mapping();
+    return mapping === undefined ? ids[0] : ids.map((id) => mapping.get(id)).find((id) => id !== undefined);
+  };
+  const reconcile = createReconcile({
+    ...books,
+    ledger: createLagoLedgerClient(access),
+    runMs: settings.RUN_SECONDS * 1_000,
   });
-  const provisioning = { plans, customers, version };
-  const toSubscription = ([id]: string[]) => id;
   return {
     '/provision': { POST: createProvisionRoute(provisioning) },
-    '/sync': { POST: createSyncRoute({ ...provisioning, litellm, toSubscription, billFrom: settings.BILL_FROM }) },
+    '/sync': { POST: createSyncRoute({ ...provisioning, litellm, toSubscription, billFrom }) },
     '/usage': { GET: createUsageRoute({ customers, plans }) },
+    '/reconcile': createReconcileRoutes({
+      reconcile,
+      lagMs: settings.SAFETY_LAG_SECONDS * 1_000,
+      hasBillFrom: billFrom !== undefined,
+      now,
+    }),
   };
 }

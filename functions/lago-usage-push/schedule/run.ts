@@ -74,12 +74,15 @@ async function drainInbox(options: RunOptions, session: Session, isTimeUp: () =>
   return !isTimeUp();
 }
 
+/** Bills calls though they are remembered as done: they are known to be missing in Lago. */
+export type Rebill = (calls: Call[], call: { log: Logger; signal?: AbortSignal }) => Promise<Report>;
+
 /**
  * Bills what LiteLLM logged and what was pushed to us since the last run. A run that fails, or whose time is up, goes on
  * where it stopped. A dry run sends and notes nothing. Throws HttpError 409 `run_in_progress`, and UpstreamError of
  * LiteLLM or Lago after noting what was delivered.
  */
-export function createRun(options: RunOptions): { run: Run; pushNow: PushNow } {
+export function createRun(options: RunOptions): { run: Run; pushNow: PushNow; rebill: Rebill } {
   const { now, metrics, store } = options;
   const emptyWindow = () => ({ from: now(), to: now() });
 
@@ -171,6 +174,15 @@ export function createRun(options: RunOptions): { run: Run; pushNow: PushNow } {
         const advice = 'it has not all of it: the store is no safe place without STORE_URL';
         throw new UpstreamError('Lago', 'invalid_response', 'calls were held or refused', { advice });
       }
+      return report;
+    },
+
+    async rebill(calls, { log, signal }) {
+      const report = createReport({ dryRun: false });
+      await withSession(options, { report, log, signal, patienceMs: 10_000 }, async ({ context }) => {
+        await options.deliver(calls, { ...context, isReplay: true });
+        return { isSettled: false };
+      });
       return report;
     },
   };
