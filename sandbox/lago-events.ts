@@ -57,6 +57,14 @@ export class EventTable {
     else same.push(event);
   }
 
+  /** As if it had never come. */
+  remove(transactionId: string) {
+    this.#byId.delete(transactionId);
+    for (let at = this.list.length - 1; at >= 0; at--) {
+      if (this.list[at]?.transaction_id === transactionId) this.list.splice(at, 1);
+    }
+  }
+
   /** Puts an event in the place of the one with its id, subscription, code and time; false when there is none. */
   replace(event: Stored): boolean {
     const same = this.#byId.get(event.transaction_id) ?? [];

@@ -10,6 +10,8 @@ export interface LagoSandbox extends Sandbox {
   credentials: { LAGO_API_KEY: string };
   /** What Lago has stored, in the order of arrival. */
   events: Stored[];
+  /** Takes events away again, as a restore of an older backup does. */
+  lose(transactionIds: string[]): void;
   /**
    * Of those, what an invoice of the open source edition counts: processed, and there before its month (in UTC) was
    * finalized at ten past the hour.
@@ -154,7 +156,10 @@ export async function startLagoSandbox(options: SandboxFlags & { now?: () => Dat
     return Date.parse(event.created_at) < finalizedAt;
   };
   const invoiced = () => events.filter((event) => event.unprocessed !== true && isInTime(event));
-  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events, invoiced, catalog };
+  const lose = (transactionIds: string[]) => {
+    for (const id of transactionIds) table.remove(id);
+  };
+  return { ...sandbox, credentials: { LAGO_API_KEY: apiKey }, events, invoiced, catalog, lose };
 }
 
 if (import.meta.main) await runSandbox(startLagoSandbox);

@@ -6,6 +6,7 @@ import { createStore, type Store } from '#shared/store/store.ts';
 import { settings as schema } from '../../functions/lago-usage-push/config.ts';
 import { createHandler } from '../../functions/lago-usage-push/handler.ts';
 import { type OpenOptions, openPush } from '../../functions/lago-usage-push/open.ts';
+import { openOperations } from '../../functions/lago-usage-push/operations.ts';
 import { createRoutes } from '../../functions/lago-usage-push/routes.ts';
 import { bodyOf, type CallOptions, makeCall } from './call.ts';
 
@@ -38,7 +39,7 @@ export function startPush({ litellmUrl, lagoUrl, now, store, env = {}, dying }: 
     ...(dying === undefined ? {} : { signal: dying }),
   };
   const push = openPush(settings, options);
-  const handler = createHandler(createRoutes(push));
+  const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings, push.books) }));
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', write: (line) => lines.push(line) });
   return {
