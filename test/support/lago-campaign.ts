@@ -4,12 +4,13 @@ import type { LagoSandbox } from '../../sandbox/lago.ts';
 import { completeRow } from '../../sandbox/litellm/rows.ts';
 import type { LitellmSandbox, SpendLogRow } from '../../sandbox/litellm.ts';
 import { createRandom, type Fault } from '../../sandbox/server.ts';
+import { until } from './bundle-process.ts';
 
 /** The function as the campaign sees it. A call that failed on the way has the status 0. */
 export interface Target {
   post(path: string, body: string): Promise<{ status: number; body: Record<string, unknown> }>;
-  /** Ends it without a word while `work` is under way, and starts it anew. */
-  killDuring(work: () => Promise<unknown>, afterMs: number): Promise<void>;
+  /** Ends it without a word and starts it anew. */
+  kill(): Promise<void>;
 }
 
 export interface Campaign {
@@ -22,8 +23,6 @@ export interface Campaign {
   lago: LagoSandbox;
   target: Target;
   kills: number;
-  /** The longest moment from a run's begin to a kill. */
-  killWithinMs: number;
   report?: (line: string) => void;
 }
 
@@ -35,6 +34,7 @@ interface Owed {
   model: string;
 }
 
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const models = ['gpt-4o', 'gpt-4o-mini', 'claude-sonnet-4', 'mistral-nemo'];
 
 /** LiteLLM's payload of a row's call, in the newer or the flat older generation. */
@@ -216,7 +216,7 @@ export async function wage(campaign: Campaign) {
   }
   // One in five comes twice.
   const queue = shuffle([...posts, ...posts.filter(() => random() < 0.2)], random);
-  const waves = cut(queue, Math.max(1, Math.ceil(queue.length / (kills + 3))));
+  const waves = cut(queue, Math.max(1, Math.ceil(queue.length / (2 * kills + 3))));
   const lateWaves = cut(shuffle(late, random), Math.max(1, Math.ceil(late.length / (waves.length + 1))));
   let killed = 0;
 
@@ -225,21 +225,33 @@ export async function wage(campaign: Campaign) {
       const { status, body: answer } = await target.post(path, body);
       if (status === 200) return;
       if (status > 0 && status < 500 && status !== 409) throw new Error(`${path}: ${status} ${JSON.stringify(answer)}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
+  }
+
+  /** A run, as soon as the one before it has ended or its lease has. */
+  async function run() {
+    while ((await target.post('/', '')).status === 409) await pause(50);
   }
 
   for (const [index, wave] of waves.entries()) {
     for (const row of lateWaves[index] ?? []) litellm.addRow(row);
-    const work = async () => {
-      await Promise.all([target.post('/', ''), ...wave.map(send)]);
-    };
+    const work = Promise.all([run(), ...wave.map(send)]);
     if (killed < kills && index > 0) {
-      killed += 1;
-      await target.killDuring(work, Math.floor(random() * campaign.killWithinMs));
-    } else {
-      await work();
+      // In the middle of a run: so many calls after its first one to Lago.
+      const from = lago.ledger.length + 1 + Math.floor(random() * 6);
+      let isDone = false;
+      const done = work.finally(() => {
+        isDone = true;
+      });
+      await until('a run sends events', () => (isDone || lago.ledger.length >= from ? true : undefined), 120_000);
+      if (!isDone) {
+        killed += 1;
+        await target.kill();
+      }
+      await done;
     }
+    await work;
     report(`wave ${index + 1} of ${waves.length}: Lago has ${lago.events.length} of ${owed.length}, ${killed} kills`);
   }
   for (const row of lateWaves.slice(waves.length).flat()) litellm.addRow(row);
@@ -252,16 +264,16 @@ const toLine = ({ id, subscription, cost, at, model }: Owed) => `${id} ${subscri
 
 /** Runs until nothing moves any more, dead letters included; resolves with the last summary. */
 export async function settle(target: Target): Promise<Record<string, unknown>> {
-  for (let turn = 0; turn < 60; turn++) {
-    const { status, body } = await target.post('/', '');
-    if (status !== 200) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      continue;
-    }
-    const retried = await target.post('/dead-letters/retry', '');
-    if (body.complete === true && body.sent === 0 && retried.body.retried === 0) return body;
-  }
-  throw new Error('it never came to rest');
+  return until(
+    'it comes to rest',
+    async () => {
+      const { status, body } = await target.post('/', '');
+      if (status !== 200) return undefined;
+      const retried = await target.post('/dead-letters/retry', '');
+      return body.complete === true && body.sent === 0 && retried.body.retried === 0 ? body : undefined;
+    },
+    180_000,
+  );
 }
 
 /** What Lago would invoice, in the same words. */

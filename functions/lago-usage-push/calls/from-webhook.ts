@@ -14,15 +14,19 @@ const name = z
   );
 
 /**
- * Unix seconds, or a datetime's text (UTC without an offset), cut to ms. Cut in the text: 1763683200.512 times 1000 is
- * 1763683200511.9999 as a float, and LiteLLM's table has 512.
+ * Unix seconds, or a datetime's text (UTC without an offset), cut to ms in the text: LiteLLM's table cuts as well, and
+ * rounding would give every second call another millisecond.
  */
 const moment = z.union([z.number(), z.string()]).transform((value, context) => {
   const seconds = /^(\d+)(?:\.(\d+))?$/.exec(String(value).trim());
   if (seconds !== null) return Number(seconds[1]) * 1000 + Number((seconds[2] ?? '').padEnd(3, '0').slice(0, 3));
   const [, date, fraction = '', zone] =
     /^(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:?\d{2})?$/.exec(String(value).trim()) ?? [];
-  const ms = Date.parse(`${date?.replace(' ', 'T')}.${fraction.padEnd(3, '0').slice(0, 3)}${zone ?? 'Z'}`);
+  // The engine would make a date of almost any text.
+  const ms =
+    date === undefined
+      ? Number.NaN
+      : Date.parse(`${date.replace(' ', 'T')}.${fraction.padEnd(3, '0').slice(0, 3)}${zone ?? 'Z'}`);
   if (!Number.isNaN(ms)) return ms;
   context.addIssue('is not a time');
   return z.NEVER;
