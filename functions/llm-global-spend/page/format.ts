@@ -29,7 +29,8 @@ export const percentOf = (part: PicoUsd, whole: PicoUsd) => (whole <= 0n ? 0 : N
 const date = (day: Day) => new Date(`${day}T00:00:00Z`);
 const write = (form: Intl.DateTimeFormatOptions) => {
   const writer = new Intl.DateTimeFormat('en-GB', { ...form, timeZone: 'UTC' });
-  return (day: Day) => writer.format(date(day));
+  // The four letters of September would be the only ones.
+  return (day: Day) => writer.format(date(day)).replace('Sept ', 'Sep ').replace(/Sept$/, 'Sep');
 };
 
 /** 5 Nov */

@@ -19,10 +19,12 @@ export const renderNotes = (title: string, notes: Note[]): Markup | false =>
   notes.length > 0 &&
   html`<div class="note" role="note"><b>${title}</b>${notes.map(({ message }) => html`<p>${message}</p>`)}</div>`;
 
-function renderTiles({ totals, today }: SpendView): Markup {
+/** The totals are everybody's, also on a page that is held to somebody. */
+function renderTiles({ totals, today, query }: SpendView): Markup {
+  const whose = Object.keys(query.filters).length > 0 ? ', everybody' : '';
   const tile = (name: string, spend: bigint) =>
-    html`<div class="card tile"><span>${name}</span><b title="${exactDollars(spend)}">${dollars(spend)}</b></div>`;
-  return html`<section class="tiles" aria-label="Totals">${tile('Ever', totals.global)}${tile(longMonth(today), totals.currentMonth)}${tile('Today, UTC', totals.today)}</section>`;
+    html`<div class="card tile"><span>${name}${whose}</span><b title="${exactDollars(spend)}">${dollars(spend)}</b></div>`;
+  return html`<section class="tiles" aria-label="Totals">${tile('Ever', totals.global)}${tile(longMonth(today), totals.currentMonth)}${tile('Today', totals.today)}</section>`;
 }
 
 const filterWords = {
@@ -79,7 +81,7 @@ function renderSpending(view: SpendView): Markup {
   const summary = `Spend by ${unit}${by}, ${dayRange(window.startDate, window.endDate)}: ${dollars(spend)}`;
   return html`<section class="card"><div class="head"><h2>${dayRange(window.startDate, window.endDate)}, by ${unit}${by}</h2>
 <span><b title="${exactDollars(spend)}">${dollars(spend)}</b> <span class="muted">${more.join(' · ')}</span></span></div>
-<div class="charts" role="img" aria-label="${summary}">${renderChart(stacked, { width: 1040, height: 270, labels: 16, kind: 'wide' })}${renderChart(stacked, { width: 360, height: 230, labels: 5, kind: 'narrow' })}<div id="tip" hidden></div></div>
+${spend === 0n && html`<p class="muted">Nothing was spent in these days.</p>`}${spend !== 0n && html`<div class="charts" role="img" aria-label="${summary}">${renderChart(stacked, { width: 1040, height: 270, labels: 16, kind: 'wide' })}${renderChart(stacked, { width: 360, height: 230, labels: 5, kind: 'narrow' })}<div id="tip" hidden></div></div>`}
 <ul class="legend">${stacked.series.map(({ name, color, spend: part }) => html`<li><i class="dot d${color}"></i>${name}<b>${dollars(part)}</b></li>`)}</ul>
 ${renderDays(stacked, unit)}</section>`;
 }
