@@ -15,6 +15,16 @@ function readCallId({ headers }: IncomingMessage): string {
   return given.find((id): id is string => typeof id === 'string' && safeCallId.test(id)) ?? randomUUID();
 }
 
+/** RFC 9112 3.2: two Host fields are an attack or a mistake. Node takes the first and says nothing. */
+function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!;
+    if (name.length === 4 && name.toLowerCase() === 'host') count += 1;
+  }
+  return count > 1;
+}
+
 function toEvent(request: IncomingMessage): FunctionEvent {
   const url = request.url ?? '/';
   const queryAt = url.indexOf('?');
@@ -36,6 +46,10 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
   // `http://other/path` is for proxies that let callers choose where a call goes: no function of ours does.
   if (!request.url?.startsWith('/')) {
     return sendError(response, 400, 'The request target must be a path', 'bad_request_target', callId);
+  }
+  if (hasTwoHosts(request)) {
+    response.setHeader('Connection', 'close');
+    return sendError(response, 400, 'The request has two Host fields', 'bad_request', callId);
   }
   const callLog = log.child({ call_id: callId });
   const gone = new AbortController();
