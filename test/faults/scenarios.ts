@@ -259,13 +259,15 @@ export const scenarios: Scenario[] = [
   },
   {
     id: 'S12',
-    title: '400 for a context that is too long is not asked again, and told to the caller',
-    async run({ url, primary }) {
+    title: '400 for a context that is too long is not asked again there, and the next backend answers',
+    async run({ url, primary, fallback }) {
       const tooLong = openAiError('maximum context length is 8192 tokens', 'context_length_exceeded');
       primary.play((socket) => answerJson(socket, 400, tooLong));
-      const result = await ask(url);
-      assert.deepEqual([result.status, result.error?.code], [400, 'context_length_exceeded']);
+      assertWhole(await ask(url), 'fallback-model');
       assert.equal(primary.requests.length, 1);
+      fallback.play((socket) => answerJson(socket, 400, tooLong));
+      const last = await ask(url);
+      assert.deepEqual([last.status, last.error?.code, fallback.requests.length], [400, 'context_length_exceeded', 1]);
     },
   },
   {
