@@ -3,15 +3,27 @@ import type { FunctionEvent } from '#shared/http/function.ts';
 
 /** The last entries, oldest dropped first, bounded by number and by size: prompts can be long. */
 export function createRing<Entry>(maxEntries: number, sizeOf: (entry: Entry) => number, maxSize = 8 * 1024 * 1024) {
-  const entries: Entry[] = [];
+  let entries: Entry[] = [];
+  // Those before it are dropped; the array is shortened now and then, as each time would move all of it.
+  let first = 0;
   let size = 0;
   return {
     add(entry: Entry) {
       entries.push(entry);
       size += sizeOf(entry);
-      while (entries.length > 0 && (entries.length > maxEntries || size > maxSize)) size -= sizeOf(entries.shift()!);
+      while (first < entries.length && (entries.length - first > maxEntries || size > maxSize)) {
+        size -= sizeOf(entries[first]!);
+        first += 1;
+      }
+      if (first <= maxEntries) return;
+      entries = entries.slice(first);
+      first = 0;
     },
-    text: (toLine: (entry: Entry) => string) => entries.map((entry) => `${toLine(entry)}\n`).join(''),
+    text: (toLine: (entry: Entry) => string) =>
+      entries
+        .slice(first)
+        .map((entry) => `${toLine(entry)}\n`)
+        .join(''),
   };
 }
 

@@ -32,10 +32,9 @@ const lazyBuiltins = {
     );
     build.onLoad({ filter: /./, namespace: 'lazy' }, ({ path }) => {
       const names = JSON.stringify(Object.getOwnPropertyNames(createRequire(import.meta.url)(path)));
-      const load = `get: () => require('${path}')[name]`;
-      return {
-        contents: `for (const name of ${names}) Object.defineProperty(exports, name, { enumerable: true, ${load} });`,
-      };
+      const load = `get: () => (loaded ??= require('${path}'))[name]`;
+      const define = `Object.defineProperty(exports, name, { enumerable: true, ${load} })`;
+      return { contents: `let loaded; for (const name of ${names}) ${define};` };
     });
   },
 };

@@ -27,9 +27,15 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
       this.#connection = socket;
     }
 
-    /** Begins to watch a body that did not come whole with its head. */
+    /** Watches a body that does not come with its head: most do, and are whole by the next tick. */
     watchBody(): void {
-      if (idleMs > 0 && !this.complete) this.#idleTimer = setTimeout(CountedRequest.#onIdle, idleMs, this);
+      if (idleMs > 0) process.nextTick(CountedRequest.#watch, this);
+    }
+
+    static #watch(request: CountedRequest) {
+      if (!request.complete && !request.destroyed) {
+        request.#idleTimer = setTimeout(CountedRequest.#onIdle, idleMs, request);
+      }
     }
 
     static #onIdle(request: CountedRequest) {

@@ -209,7 +209,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       return;
     }
     this.#count(true);
-    this.deliver();
+    // The whole answer in one piece has no next chunk to wait for.
+    this.deliver(chunk.length === this.#length);
     if (this.#state === 'flowing') this.#pass(chunk);
     else this.onResponseData(this.#controller!, chunk);
   }
@@ -252,14 +253,14 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #readTrailers = () => this.#trailers;
 
   /** Gives the caller this answer, whatever its status. */
-  deliver(): void {
+  deliver(isLastChunk = false): void {
     const call = this.#call;
     if (this.#broken !== undefined) {
       call.fail(this.#broken, outcomeOf(this.#broken));
       return;
     }
     call.answer.source = this;
-    this.#arm(this.#upstream.backend.timeouts.idleMs);
+    if (!isLastChunk) this.#arm(this.#upstream.backend.timeouts.idleMs);
     const isStream = this.#form === 'sse' && this.#status < 300;
     if (call.isCommitted && !isStream) {
       this.#state = 'collecting';
