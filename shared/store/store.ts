@@ -22,7 +22,7 @@ export interface KeyValue {
 }
 
 export interface LogEntry {
-  /** Opaque; later entries come after earlier ones. */
+  /** A whole number as text; later entries have larger ones. */
   cursor: string;
   /** When it was appended, ms since 1970. */
   at: number;

@@ -1,0 +1,117 @@
+import { createMetrics } from '#shared/metrics.ts';
+import type { Upstream } from '../backends/upstream.ts';
+import type { CallRecord } from '../records/record.ts';
+
+// The bounds that OpenTelemetry's GenAI conventions advise, in seconds and in tokens.
+const secondsBounds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const tokenBounds = [
+  1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,
+];
+
+/** `gen_ai.operation.name` by the last words of the path. */
+function operationOf({ path, provider }: CallRecord): string {
+  if (/embed/.test(path)) return 'embeddings';
+  if (/\/(chat\/completions|responses|messages|chat)$/.test(path)) return 'chat';
+  return /\/(completions|generate)$/.test(path) ? 'text_completion' : provider;
+}
+
+/** Why it failed, as `error.type`: the status for an answer, else how it ended. Empty for a call that went well. */
+const errorOf = ({ outcome, status }: CallRecord) =>
+  outcome !== 'ok' && status < 400 ? outcome : status >= 400 ? String(status) : '';
+
+const breakerStates = ['closed', 'half_open', 'open'] as const;
+
+export interface ProxyMetrics {
+  /** A sink of the recorder. */
+  count(record: CallRecord): void;
+  /** Records that a store or a webhook did not get. */
+  lost(where: 'history' | 'webhook', records: number): void;
+  render(): string;
+}
+
+/**
+ * What Prometheus reads at `GET /metrics`. Names of OpenTelemetry's GenAI conventions where there are any (dots become
+ * underscores), `completion_proxy_...` for the rest. Of this replica, since its start. Labels that a caller can choose
+ * (models) are capped: what comes after a thousand of them is `other`.
+ */
+export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics {
+  const metrics = createMetrics();
+  const genAi = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request_model'];
+  const duration = metrics.histogram(
+    'gen_ai_client_operation_duration_seconds',
+    'From the call to the end of its answer.',
+    secondsBounds,
+    [...genAi, 'error_type'],
+  );
+  const firstChunk = metrics.histogram(
+    'gen_ai_client_operation_time_to_first_chunk_seconds',
+    'From the call to the first byte of its answer.',
+    secondsBounds,
+    genAi,
+  );
+  const usage = metrics.histogram('gen_ai_client_token_usage', 'Tokens of a call, by type.', tokenBounds, [
+    ...genAi,
+    'gen_ai_token_type',
+  ]);
+  const requests = metrics.counter('completion_proxy_requests_total', 'Calls of a model, by how they ended.', [
+    'backend',
+    'model',
+    'caller',
+    'status',
+    'outcome',
+  ]);
+  const failures = metrics.counter(
+    'completion_proxy_attempt_failures_total',
+    'Attempts at a backend that failed, by cause.',
+    ['backend', 'cause'],
+  );
+  const cost = metrics.counter('completion_proxy_cost_usd_total', 'US dollars, of calls whose price is known.', [
+    'backend',
+    'model',
+    'caller',
+  ]);
+  const unpriced = metrics.counter('completion_proxy_unpriced_calls_total', 'Calls with tokens and no known price.', [
+    'model',
+  ]);
+  const lost = metrics.counter(
+    'completion_proxy_lost_records_total',
+    'Records that were given up, by who missed them.',
+    ['where'],
+  );
+  const inFlight = metrics.gauge('completion_proxy_in_flight', 'Calls that a backend works on.', ['backend']);
+  const waiting = metrics.gauge('completion_proxy_queue_depth', 'Calls that wait for a place at a backend.', [
+    'backend',
+  ]);
+  const breaker = metrics.gauge('completion_proxy_breaker_state', '0 closed, 1 half open, 2 open.', ['backend']);
+  const healthy = metrics.gauge('completion_proxy_backend_healthy', '1 while its health check is well.', ['backend']);
+
+  return {
+    count(record) {
+      const { backend, model, provider, caller, status, outcome } = record;
+      const operation = operationOf(record);
+      requests.add(1, backend, model, caller, String(status), outcome);
+      duration.observe(record.duration_ms / 1_000, operation, provider, record.requested_model, errorOf(record));
+      if (record.first_byte_ms !== null) {
+        firstChunk.observe(record.first_byte_ms / 1_000, operation, provider, record.requested_model);
+      }
+      for (const [type, count] of Object.entries(record.tokens)) {
+        usage.observe(count ?? 0, operation, provider, record.requested_model, type);
+      }
+      for (const failure of record.failed_attempts) {
+        failures.add(1, failure.backend, failure.status === null ? failure.failure : String(failure.status));
+      }
+      if (record.cost_usd !== null) cost.add(Number(record.cost_usd), backend, model, caller);
+      else if (record.usage_source === 'upstream') unpriced.add(1, model);
+    },
+    lost: (where, records) => lost.add(records, where),
+    render() {
+      for (const { backend, gate, breaker: state, healthy: isHealthy } of upstreams) {
+        inFlight.set(gate.active, backend.name);
+        waiting.set(gate.waiting, backend.name);
+        breaker.set(breakerStates.indexOf(state.state), backend.name);
+        healthy.set(isHealthy ? 1 : 0, backend.name);
+      }
+      return metrics.render();
+    },
+  };
+}

@@ -1,0 +1,180 @@
+import type { Logger } from '#shared/log.ts';
+import type { Store } from '#shared/store/store.ts';
+import type { CallRecord } from './record.ts';
+
+export interface HistoryOptions {
+  store: Pick<Store, 'log'>;
+  log: Logger;
+  now: () => number;
+  /** Older records are dropped. */
+  keepMs: number;
+  /** Of those, the newest so many are kept. */
+  keepRecords: number;
+  /** Told of records that were given up. */
+  onLost: (records: number) => void;
+  flushMs?: number;
+}
+
+export interface HistoryQuery {
+  /** ms since 1970, inclusive; the start of the call counts. */
+  since?: number;
+  until?: number;
+  caller?: string;
+  model?: string;
+  status?: number;
+  outcome?: string;
+  /** Somewhere in the record, in any case. */
+  text?: string;
+  limit: number;
+  /** Where the page before ended. */
+  cursor?: string;
+}
+
+export interface HistoryPage {
+  /** Newest first; fewer than the limit, and yet a `next`, where little matches. */
+  records: CallRecord[];
+  next: string | null;
+}
+
+export interface History {
+  /** A sink of the recorder: never waits and never throws. */
+  add(record: CallRecord): void;
+  find(query: HistoryQuery): Promise<HistoryPage>;
+  /** Calls with every new record until it is told to stop. */
+  follow(listener: (record: CallRecord) => void): () => void;
+  /** Writes what waits. */
+  close(): Promise<void>;
+}
+
+const stream = 'calls';
+const batchSize = 100;
+/** What waits for a store that is down; beyond it the oldest are given up. */
+const maxWaiting = 10_000;
+const pageEntries = 20;
+/** Where little matches, a page of history looks through so many pages of the store, and the next goes on from there. */
+const maxPages = 25;
+const pruneEveryMs = 10 * 60_000;
+
+export function matches(record: CallRecord, query: HistoryQuery): boolean {
+  const startedAt = Date.parse(record.started_at);
+  if (query.since !== undefined && startedAt < query.since) return false;
+  if (query.until !== undefined && startedAt > query.until) return false;
+  if (query.caller !== undefined && record.caller !== query.caller) return false;
+  if (query.model !== undefined && record.model !== query.model && record.requested_model !== query.model) return false;
+  if (query.status !== undefined && record.status !== query.status) return false;
+  if (query.outcome !== undefined && record.outcome !== query.outcome) return false;
+  return query.text === undefined || JSON.stringify(record).toLowerCase().includes(query.text.toLowerCase());
+}
+
+/**
+ * The records of calls, written in batches behind the calls' backs: one entry of the store's log holds up to a hundred.
+ * A store that is down costs records, never calls: they wait, and what does not fit any more is counted as lost.
+ */
+export function createHistory(options: HistoryOptions): History {
+  const { store, log, now, keepMs, keepRecords, onLost, flushMs = 1_000 } = options;
+  const listeners = new Set<(record: CallRecord) => void>();
+  let waiting: CallRecord[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> | undefined;
+  let isDown = false;
+  let prunedAt = now();
+
+  async function write() {
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, batchSize);
+      try {
+        await store.log.append(stream, batch);
+      } catch (error) {
+        if (!isDown) log.error('the store takes no records: they wait', { error });
+        isDown = true;
+        return;
+      }
+      if (isDown) log.info('the store takes records again');
+      isDown = false;
+      // Those that were given up meanwhile stood at the front.
+      const written = new Set(batch);
+      waiting = waiting.filter((record) => !written.has(record));
+    }
+    if (now() - prunedAt >= pruneEveryMs) await prune().catch((error) => log.warn('history was not pruned', { error }));
+  }
+
+  async function prune() {
+    prunedAt = now();
+    await store.log.prune(stream, now() - keepMs);
+    let kept = 0;
+    let after: string | undefined;
+    do {
+      const { entries, next } = await store.log.page(stream, { newestFirst: true, after, limit: pageEntries });
+      for (const { at, value } of entries) {
+        kept += (value as CallRecord[]).length;
+        if (kept >= keepRecords) {
+          await store.log.prune(stream, at);
+          return;
+        }
+      }
+      after = next;
+    } while (after !== undefined);
+  }
+
+  function flush(): Promise<void> {
+    writing ??= write().finally(() => {
+      writing = undefined;
+      if (waiting.length > 0) schedule();
+    });
+    return writing;
+  }
+
+  function schedule() {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void flush();
+    }, flushMs).unref();
+  }
+
+  return {
+    add(record) {
+      waiting.push(record);
+      if (waiting.length > maxWaiting) onLost(waiting.splice(0, waiting.length - maxWaiting).length);
+      schedule();
+      for (const listener of listeners) listener(record);
+    },
+
+    async find(query) {
+      if (query.cursor === undefined) await flush();
+      const records: CallRecord[] = [];
+      // `<entry>:<how many of its records are done>`; the entry is read again for the rest of it.
+      const [entry, done = '0'] = query.cursor?.split(':') ?? [];
+      let after = entry === undefined ? undefined : String(Number(entry) + 1);
+      let skip = Number(done);
+      let last: string | undefined;
+      for (let pages = 0; pages < maxPages; pages += 1) {
+        const page = await store.log.page(stream, { newestFirst: true, after, limit: pageEntries });
+        for (const { cursor, value } of page.entries) {
+          const newestFirst = (value as CallRecord[]).toReversed();
+          for (let index = skip; index < newestFirst.length; index += 1) {
+            if (!matches(newestFirst[index]!, query)) continue;
+            if (records.length === query.limit) return { records, next: `${cursor}:${index}` };
+            records.push(newestFirst[index]!);
+          }
+          skip = 0;
+          last = `${cursor}:${newestFirst.length}`;
+        }
+        if (page.next === undefined) return { records, next: null };
+        after = page.next;
+      }
+      return { records, next: last ?? null };
+    },
+
+    follow(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+
+    async close() {
+      clearTimeout(timer);
+      timer = undefined;
+      await flush();
+      clearTimeout(timer);
+    },
+  };
+}
