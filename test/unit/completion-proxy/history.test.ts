@@ -7,6 +7,7 @@ import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import { createHistory, type HistoryQuery } from '../../../functions/completion-proxy/records/history.ts';
 import type { CallRecord } from '../../../functions/completion-proxy/records/record.ts';
+import { makeRecord as makeCallRecord } from '../../support/call-record.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'history-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -23,36 +24,8 @@ beforeEach(() => {
 
 function makeRecord(id: number, more: Partial<CallRecord> = {}): CallRecord {
   const at = new Date(time).toISOString();
-  return {
-    id: `call-${id}`,
-    upstream_id: null,
-    litellm_call_id: null,
-    billed_by: null,
-    started_at: at,
-    ended_at: at,
-    caller: id % 2 === 0 ? 'even' : 'odd',
-    end_user: null,
-    model: 'm',
-    requested_model: 'm',
-    backend: 'b',
-    provider: 'openai',
-    status: id % 10 === 0 ? 500 : 200,
-    outcome: 'ok',
-    tokens: { input: id },
-    usage_source: 'upstream',
-    cost_usd: null,
-    method: 'POST',
-    path: '/v1/chat/completions',
-    stream: false,
-    attempts: 1,
-    failed_attempts: [],
-    first_byte_ms: 1,
-    duration_ms: 2,
-    chunks: 1,
-    answer_bytes: 10,
-    finish_reason: 'stop',
-    ...more,
-  };
+  const caller = id % 2 === 0 ? 'even' : 'odd';
+  return makeCallRecord(`call-${id}`, { started_at: at, caller, status: id % 10 === 0 ? 500 : 200, ...more });
 }
 
 function open(options: { keepMs?: number; keepRecords?: number } = {}) {
