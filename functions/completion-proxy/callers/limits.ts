@@ -1,0 +1,185 @@
+import { HttpError } from '#shared/errors.ts';
+import { formatUsd, parseUsd } from '#shared/money.ts';
+import type { CallRecord } from '../records/record.ts';
+import type { CallFacts } from '../road/observer.ts';
+import { notFound } from '../routing/plan.ts';
+import { type AddShared, Meter } from './meter.ts';
+import type { Policies, Policy } from './policy.ts';
+
+export interface LimitsOptions {
+  policies: Policies;
+  /** undefined: each replica counts alone. */
+  addShared: AddShared | undefined;
+  now: () => number;
+  onStoreError?: (error: unknown) => void;
+}
+
+export interface Limits {
+  mayUse(caller: string, model: string): boolean;
+  /** Counts the call. Throws HttpError 400, 403, 404 and 429 with `Retry-After`. */
+  admit(facts: CallFacts): void;
+  /** A sink of the recorder: charges what a call used and cost. */
+  settle(record: CallRecord): void;
+  /** `x-ratelimit-*` for a caller who has limits. */
+  headers(caller: string): [name: string, value: string][];
+  /** What `GET /_proxy/key` answers. */
+  describe(caller: string): Record<string, unknown>;
+}
+
+const minuteMs = 60_000;
+const dayMs = 86_400_000;
+
+interface Account {
+  policy: Policy;
+  requests: Meter | undefined;
+  tokens: Meter | undefined;
+  budget: Meter | undefined;
+}
+
+const toUsd = (nano: number) => formatUsd(BigInt(nano) * 1_000n);
+const secondsUntil = (at: number, now: number) => Math.max(1, Math.ceil((at - now) / 1_000));
+
+/**
+ * What callers may do, held per key. A call is refused when a limit is used up before it; what it then uses is charged
+ * when it has ended, so that one call may go beyond tokens or budget. With `addShared` the counts are everybody's (see
+ * Meter for how far they can be passed).
+ */
+export function createLimits({ policies, addShared, now, onStoreError }: LimitsOptions): Limits {
+  const accounts = new Map<string, Account | undefined>();
+
+  function createAccount(caller: string, policy: Policy): Account {
+    const meter = (limit: number | undefined, windowMs: number, what: string) =>
+      limit === undefined
+        ? undefined
+        : new Meter({
+            limit,
+            windowMs,
+            key: `limit/${caller}/${what}`,
+            addShared,
+            now,
+            ...(onStoreError === undefined ? {} : { onStoreError }),
+          });
+    return {
+      policy,
+      requests: meter(policy.requestsPerMinute, minuteMs, 'requests'),
+      tokens: meter(policy.tokensPerMinute, minuteMs, 'tokens'),
+      budget: meter(policy.dailyBudgetNanoUsd, dayMs, 'budget'),
+    };
+  }
+
+  function accountOf(caller: string): Account | undefined {
+    if (accounts.has(caller)) return accounts.get(caller);
+    const policy = policies.get(caller) ?? policies.get('*');
+    const account = policy && createAccount(caller, policy);
+    // Names are those of the keys, so that there are no more of them than an operator made.
+    accounts.set(caller, account);
+    return account;
+  }
+
+  function refuse(meter: Meter, code: string, message: string): never {
+    const seconds = secondsUntil(meter.resetsAt(), now());
+    throw new HttpError(429, `${message}: try again in ${seconds} s`, {
+      code,
+      headers: { 'Retry-After': String(seconds) },
+    });
+  }
+
+  function checkModel({ models }: Policy, { isLlm, method, requestedModel }: CallFacts) {
+    if (models === undefined) return;
+    if (requestedModel !== undefined) {
+      if (!models.matches(requestedModel)) throw notFound(requestedModel, [...models.texts]);
+      return;
+    }
+    // What cannot be held against the list is not let past it.
+    if (isLlm) {
+      throw new HttpError(400, 'This key is for some models only: name the "model" at the beginning of the body', {
+        code: 'model_required',
+      });
+    }
+    if (method !== 'GET' && method !== 'HEAD') {
+      throw new HttpError(403, 'This key is for the routes of models only', { code: 'path_not_allowed' });
+    }
+  }
+
+  return {
+    mayUse(caller, model) {
+      return accountOf(caller)?.policy.models?.matches(model) ?? true;
+    },
+
+    admit(facts) {
+      const account = accountOf(facts.caller.name);
+      if (account === undefined) return;
+      checkModel(account.policy, facts);
+      if (!facts.isLlm) return;
+      const { requests, tokens, budget } = account;
+      for (const meter of [requests, tokens, budget]) meter?.refresh();
+      if (budget !== undefined && budget.left() <= 0) {
+        refuse(budget, 'budget_exceeded', `The daily budget of ${toUsd(budget.limit)} USD is spent`);
+      }
+      if (tokens !== undefined && tokens.left() <= 0) {
+        refuse(tokens, 'token_limit', `The limit of ${tokens.limit} tokens a minute is reached`);
+      }
+      if (requests !== undefined) {
+        if (requests.left() <= 0) {
+          refuse(requests, 'rate_limit', `The limit of ${requests.limit} requests a minute is reached`);
+        }
+        requests.use(1);
+      }
+    },
+
+    settle({ caller, tokens: used, cost_usd: cost, provider }) {
+      const account = accountOf(caller);
+      if (account === undefined) return;
+      const { input = 0, output = 0, cached_input = 0, cache_creation = 0 } = used;
+      // Anthropic counts the cached parts beside the input.
+      const total = input + output + (provider === 'anthropic' ? cached_input + cache_creation : 0);
+      if (total > 0) account.tokens?.use(total);
+      if (cost !== null) account.budget?.use(Number((parseUsd(cost) + 999n) / 1_000n));
+    },
+
+    headers(caller) {
+      const account = accountOf(caller);
+      if (account === undefined) return [];
+      const fields: [string, string][] = [];
+      for (const [name, meter] of [
+        ['requests', account.requests],
+        ['tokens', account.tokens],
+      ] as const) {
+        if (meter === undefined) continue;
+        fields.push([`x-ratelimit-limit-${name}`, String(meter.limit)]);
+        fields.push([`x-ratelimit-remaining-${name}`, String(Math.max(0, meter.left()))]);
+        fields.push([`x-ratelimit-reset-${name}`, `${secondsUntil(meter.resetsAt(), now())}s`]);
+      }
+      return fields;
+    },
+
+    describe(caller) {
+      const account = accountOf(caller);
+      const limitOf = (meter: Meter | undefined) =>
+        meter === undefined
+          ? null
+          : {
+              limit: meter.limit,
+              remaining: Math.max(0, meter.left()),
+              resets_at: new Date(meter.resetsAt()).toISOString(),
+            };
+      for (const meter of [account?.requests, account?.tokens, account?.budget]) meter?.refresh();
+      const budget = account?.budget;
+      return {
+        name: caller,
+        models: account?.policy.models?.texts ?? null,
+        requests_per_minute: limitOf(account?.requests),
+        tokens_per_minute: limitOf(account?.tokens),
+        daily_budget_usd:
+          budget === undefined
+            ? null
+            : {
+                limit: toUsd(budget.limit),
+                spent: toUsd(budget.limit - budget.left()),
+                remaining: toUsd(Math.max(0, budget.left())),
+                resets_at: new Date(budget.resetsAt()).toISOString(),
+              },
+      };
+    },
+  };
+}
