@@ -51,15 +51,37 @@ const toAmounts = ({ spend, requests, tokens }: Amounts): StatementAmounts => ({
   total_tokens: tokens?.total ?? null,
 });
 
+const addKnown = (left: number | null, right: number | null) => (left === null || right === null ? null : left + right);
+
+/** Adds the groups of a report up by one of its dimensions; what one group does not tell, their sum does not. */
+function foldBy(table: StatementTable, { groups }: SpendReport): (Label & Amounts)[] {
+  const folded = new Map<string, Label & Amounts>();
+  for (const { by, ...group } of groups) {
+    const label = by[table] ?? { id: '', name: '' };
+    const known = folded.get(label.id);
+    if (known === undefined) {
+      folded.set(label.id, { ...label, ...group });
+      continue;
+    }
+    const [left, right] = [known.tokens, group.tokens];
+    known.spend += group.spend;
+    known.requests = addKnown(known.requests, group.requests);
+    known.tokens =
+      left === null || right === null
+        ? null
+        : { input: left.input + right.input, output: left.output + right.output, total: left.total + right.total };
+  }
+  return [...folded.values()];
+}
+
 /** Days in their order, all else by spend; equal spends by id, so that the same figures are the same text. */
-function toLines(table: StatementTable, { groups }: SpendReport): StatementLine[] {
-  const lines = groups.map((group) => ({ ...((group.by[table] ?? { id: '', name: '' }) as Label), group }));
+function toLines(table: StatementTable, report: SpendReport): StatementLine[] {
   const order = (left: string, right: string) => (left < right ? -1 : left > right ? 1 : 0);
-  lines.sort((left, right) => {
-    if (table === 'day' || left.group.spend === right.group.spend) return order(left.id, right.id);
-    return left.group.spend < right.group.spend ? 1 : -1;
+  const lines = foldBy(table, report).toSorted((left, right) => {
+    if (table === 'day' || left.spend === right.spend) return order(left.id, right.id);
+    return left.spend < right.spend ? 1 : -1;
   });
-  return lines.map(({ id, name, group }) => ({ id, name, ...toAmounts(group) }));
+  return lines.map(({ id, name, ...amounts }) => ({ id, name, ...toAmounts(amounts) }));
 }
 
 /**
@@ -83,16 +105,29 @@ export async function readFigures(
     unavailable: {},
     source: byDay.source,
   };
-  for (const table of statementTables) {
+  figures.tables.day = toLines('day', byDay);
+
+  /** False where this LiteLLM is too old to tell these. */
+  async function addTables(groupBy: ('team' | 'user' | 'key' | 'provider')[]): Promise<boolean> {
     try {
-      const report = table === 'day' ? byDay : await read([table]);
+      const report = await read(groupBy);
       all.push(report);
-      figures.tables[table] = toLines(table, report);
+      for (const table of groupBy) figures.tables[table] = toLines(table, report);
+      return true;
     } catch (error) {
       if (!(error instanceof HttpError && error.code === 'unsupported_by_source')) throw error;
-      figures.unavailable[table] = error.message;
+      for (const table of groupBy) figures.unavailable[table] = error.message;
+      return false;
     }
   }
+  // Asked for users alone, LiteLLM's summary is the cheapest answer, and it has no tokens.
+  if (!(await addTables(['team', 'user']))) {
+    figures.unavailable = {};
+    await addTables(['team']);
+    await addTables(['user']);
+  }
+  await addTables(['key']);
+  await addTables(['provider']);
   const notes = new Map(all.flatMap((report) => report.notes).map((note) => [note.message, note]));
   const isOneReading = all.every(({ spend }) => isSame(spend, byDay.spend));
   if (!isOneReading)
