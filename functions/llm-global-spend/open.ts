@@ -60,7 +60,10 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
       now,
       deadlineMs: settings.SPEND_DEADLINE_MS,
       routes: { ...scheduled.routes, ...metrics.routes, ...statements.routes },
-      renderers: { ...metrics.renderers, html: createPageRenderer({ reports, budgets, now }) },
+      renderers: {
+        ...metrics.renderers,
+        html: createPageRenderer({ reports, budgets, now, deadlineMs: settings.SPEND_DEADLINE_MS }),
+      },
       tick: scheduled.tick,
     },
     async close() {

@@ -124,7 +124,7 @@ export function createPages({
     now,
     deadlineMs: 10_000,
     routes: { ...routes, ...createStatementRoutes({ reports, store, now }).routes },
-    renderers: { html: createPageRenderer({ reports, budgets, now }) },
+    renderers: { html: createPageRenderer({ reports, budgets, now, deadlineMs: 10_000 }) },
   });
   const wrapped = defineFunction({ authenticate }, withPages(handler));
   return {

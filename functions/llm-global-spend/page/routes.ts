@@ -12,13 +12,15 @@ export interface PageOptions {
   reports: Reports;
   budgets: Pick<Budgets, 'states'>;
   now: () => Date;
+  /** The whole answer's. */
+  deadlineMs: number;
 }
 
 /** The format `html`. */
-export function createPageRenderer({ reports, budgets, now }: PageOptions): Renderer {
+export function createPageRenderer({ reports, budgets, now, deadlineMs }: PageOptions): Renderer {
   return async (query, { context: { signal } }) => {
     const at = now();
-    return renderPage(await readView(query, { reports, budgets, now: at, signal }), at);
+    return renderPage(await readView(query, { reports, budgets, now: at, signal, partsMs: deadlineMs * 0.7 }), at);
   };
 }
 

@@ -1,4 +1,5 @@
-import { HttpError } from '#shared/errors.ts';
+import { HttpError, UpstreamError } from '#shared/errors.ts';
+import { toProblem } from '#shared/http/problem.ts';
 import type { Budgets } from '../budgets/check.ts';
 import type { BudgetState } from '../budgets/state.ts';
 import { type Day, nextDay, toDayIn } from '../days.ts';
@@ -15,7 +16,7 @@ export interface SpendView {
   totals: Totals;
   /** By day and model; by month and model in a long window; without models where the source cannot tell both. */
   chart: SpendReport;
-  /** A sentence where LiteLLM is too old to know spend by this. */
+  /** A sentence where it cannot be told: LiteLLM is too old to know it, or needed too long. */
   tables: Record<TableDimension, SpendReport | string>;
   /** None while the page is held to one team, user, key or model. */
   budgets: BudgetState[];
@@ -27,7 +28,12 @@ export interface ViewOptions {
   budgets: Pick<Budgets, 'states'>;
   now: Date;
   signal: AbortSignal;
+  /** What tables and budgets may take, below the whole page's deadline: the rest is shown without the late ones. */
+  partsMs: number;
 }
+
+const tooLate =
+  'LiteLLM needed too long for this. Days that were read are remembered: load the page again, or ask for fewer days';
 
 const isUnsupported = (error: unknown): error is HttpError =>
   error instanceof HttpError && error.code === 'unsupported_by_source';
@@ -41,7 +47,10 @@ function isLong({ startDate, endDate }: SpendQuery): boolean {
   return true;
 }
 
-export async function readView(query: SpendQuery, { reports, budgets, now, signal }: ViewOptions): Promise<SpendView> {
+export async function readView(
+  query: SpendQuery,
+  { reports, budgets, now, signal, partsMs }: ViewOptions,
+): Promise<SpendView> {
   const context = { signal };
   const read = (groupBy: Dimension[]) => reports.read({ ...query, groupBy }, context);
   const time = isLong(query) ? 'month' : 'day';
@@ -54,22 +63,31 @@ export async function readView(query: SpendQuery, { reports, budgets, now, signa
       throw error;
     }
   }
-  async function readTable(dimension: TableDimension) {
+  const parts = AbortSignal.any([signal, AbortSignal.timeout(partsMs)]);
+  /** The value, or the sentence that says why there is none. */
+  async function readPart<Value>(part: () => Promise<Value>): Promise<Value | string> {
     try {
-      return await read([dimension]);
+      return await part();
     } catch (error) {
-      if (isUnsupported(error)) return error.message;
+      if (parts.aborted && !signal.aborted) return tooLate;
+      if (!signal.aborted && (error instanceof HttpError || error instanceof UpstreamError))
+        return toProblem(error).message;
       throw error;
     }
   }
+  const readTable = (dimension: TableDimension) =>
+    readPart(() => reports.read({ ...query, groupBy: [dimension] }, { signal: parts }));
   const isFiltered = Object.keys(query.filters).length > 0;
   const [totals, chart, model, team, user, key, states] = await Promise.all([
     reports.totals(context),
     readChart(),
     ...([readTable('model'), readTable('team'), readTable('user'), readTable('key')] as const),
-    isFiltered ? [] : budgets.states(signal),
+    isFiltered ? [] : readPart(() => budgets.states(parts)),
   ]);
-  const reported = [chart, model, team, user, key].filter((report) => typeof report !== 'string');
+  // What a table does not tell (the tokens of users, say) shows in it; what it lacks has to be said.
+  const lacking = [model, team, user, key].filter((report) => typeof report !== 'string' && !report.complete);
+  const reported = [chart, ...(lacking as SpendReport[])];
+  const late = typeof states === 'string' ? [{ code: 'budgets_unknown', message: `Budgets: ${states}` }] : [];
   const notes = new Map(reported.flatMap((report) => report.notes).map((note) => [note.message, note]));
   return {
     query,
@@ -77,7 +95,7 @@ export async function readView(query: SpendQuery, { reports, budgets, now, signa
     totals,
     chart,
     tables: { model, team, user, key },
-    budgets: states,
-    notes: [...notes.values()],
+    budgets: typeof states === 'string' ? [] : states,
+    notes: [...notes.values(), ...late],
   };
 }

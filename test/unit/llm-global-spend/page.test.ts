@@ -1,10 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { UpstreamError } from '#shared/errors.ts';
 import { formatUsd, parseUsd } from '#shared/money.ts';
 import { renderChart, toTicks } from '../../../functions/llm-global-spend/page/chart.ts';
 import { compact, dayRange, dollars, longMonth, shortDay } from '../../../functions/llm-global-spend/page/format.ts';
 import { hiddenFields, toLink, toPresets, withoutFilter } from '../../../functions/llm-global-spend/page/links.ts';
+import { renderPage } from '../../../functions/llm-global-spend/page/page.ts';
 import { toStackedDays } from '../../../functions/llm-global-spend/page/series.ts';
+import { readView } from '../../../functions/llm-global-spend/page/view.ts';
 import { parseQuery } from '../../../functions/llm-global-spend/report/query.ts';
 import { toQuery } from '../../../functions/llm-global-spend/report/report.ts';
 import { createFactReports, type SpendFact } from '../../support/spend-reports.ts';
@@ -90,6 +93,56 @@ describe('the chart', () => {
       ),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('the view', () => {
+  const query = toQuery({ startDate: '2026-11-01', endDate: '2026-11-21' });
+  const facts = [{ day: '2026-11-02', usd: '1', model: 'm', team: 't', user: 'u', key: 'k' }];
+  const noBudgets = { states: async () => [] };
+
+  it('is there without the tables that LiteLLM cannot tell in time', async () => {
+    const reports = createFactReports(facts, () => now);
+    const read = reports.read;
+    reports.read = (asked, context) =>
+      asked.groupBy[0] === 'team'
+        ? new Promise((_resolve, reject) =>
+            context.signal.addEventListener('abort', () => reject(context.signal.reason)),
+          )
+        : read(asked, context);
+    const view = await readView(query, { reports, budgets: noBudgets, now, signal, partsMs: 20 });
+    expect(view.tables.team).toMatch(/^LiteLLM needed too long for this/);
+    expect(view.tables.user).toMatchObject({ groupBy: ['user'] });
+    expect(renderPage(view, now)).toMatchObject({
+      status: 200,
+      body: expect.stringContaining('LiteLLM needed too long'),
+    });
+  });
+
+  it('says why budgets or a table could not be read, and shows the rest', async () => {
+    const reports = createFactReports(facts, () => now);
+    reports.unsupported.add('team');
+    const budgets = {
+      states: () => Promise.reject(new UpstreamError('LiteLLM', 'status', 'secret detail', { status: 500 })),
+    };
+    const view = await readView(query, { reports, budgets, now, signal, partsMs: 1000 });
+    expect(view.tables.team).toBe('This LiteLLM knows no spend by team');
+    expect(view.notes).toEqual([{ code: 'budgets_unknown', message: 'Budgets: LiteLLM answered with an error' }]);
+  });
+
+  it('is by day alone where models cannot be told with days', async () => {
+    const reports = createFactReports(facts, () => now);
+    reports.unsupported.add('model');
+    const { chart } = await readView(query, { reports, budgets: noBudgets, now, signal, partsMs: 1000 });
+    expect([chart.groupBy, chart.spend]).toEqual([['day'], parseUsd(1)]);
+  });
+
+  it('fails when its essential part does, or when the caller is gone', async () => {
+    const reports = createFactReports(facts, () => now);
+    reports.failure = new UpstreamError('LiteLLM', 'network', 'x');
+    const options = { reports, budgets: noBudgets, now, signal, partsMs: 1000 };
+    await expect(readView(query, options)).rejects.toBe(reports.failure);
+    await expect(readView(query, { ...options, signal: AbortSignal.abort() })).rejects.toThrow();
   });
 });
 
