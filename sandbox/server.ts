@@ -39,6 +39,8 @@ export interface Fault {
   method?: string;
   /** A regular expression on the path; every path without it. */
   path?: string;
+  /** A regular expression on the body; every body without it. */
+  body?: string;
   /** Strikes left; for ever without it. */
   times?: number;
   /** Of the calls that match, the share that is struck: 0.2 is every fifth or so, the same ones for the same seed. */
@@ -190,12 +192,13 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     return sendJson(res, 200, { calls: ledger, state: options.state?.() ?? null });
   }
 
-  function takeFaults({ method, path }: SandboxCall): Fault[] {
+  function takeFaults({ method, path, body }: SandboxCall): Fault[] {
     const matching = faults.filter(
       (item) =>
         (item.times ?? 1) > 0 &&
         (item.method ?? method) === method &&
         (item.path === undefined || new RegExp(item.path).test(path)) &&
+        (item.body === undefined || new RegExp(item.body).test(body)) &&
         (item.share === undefined || random() < item.share),
     );
     const first = matching.find(({ kind }) => kind !== 'slow');
