@@ -73,29 +73,69 @@ function writeSoon(line: string) {
 }
 process.on('exit', flush);
 
+function addPrintable(target: LogFields, fields: LogFields) {
+  for (const key in fields) target[key] = isSecretName(key) ? '[redacted]' : printable(fields[key], 1);
+}
+
+interface LoggerOptions {
+  level?: LogLevel;
+  fields?: LogFields;
+  write?: (line: string) => void;
+  now?: () => Date;
+}
+
+// A class, since there is a child for every call: its methods are made once.
+class JsonLogger implements Logger {
+  readonly #options: LoggerOptions;
+  readonly #fields: LogFields;
+  readonly #rank: number;
+
+  constructor(options: LoggerOptions, fields: LogFields) {
+    this.#options = options;
+    this.#fields = fields;
+    this.#rank = rank[options.level ?? 'info'];
+  }
+
+  #emit(level: LogLevel, message: string, fields: LogFields | undefined) {
+    if (rank[level] < this.#rank) return;
+    const { now, write = writeSoon } = this.#options;
+    const msg = printable(message, 0);
+    const entry: LogFields = { time: (now?.() ?? new Date()).toISOString(), level, msg };
+    addPrintable(entry, this.#fields);
+    if (fields !== undefined) addPrintable(entry, fields);
+    let line = JSON.stringify(entry);
+    // No character is more than three bytes.
+    if (line.length * 3 > maxLineBytes && Buffer.byteLength(line) > maxLineBytes) {
+      line = JSON.stringify({ time: entry.time, level, msg, cut: true });
+    }
+    write(`${line}\n`);
+  }
+
+  debug(message: string, fields?: LogFields) {
+    this.#emit('debug', message, fields);
+  }
+
+  info(message: string, fields?: LogFields) {
+    this.#emit('info', message, fields);
+  }
+
+  warn(message: string, fields?: LogFields) {
+    this.#emit('warn', message, fields);
+  }
+
+  error(message: string, fields?: LogFields) {
+    this.#emit('error', message, fields);
+  }
+
+  child(fields: LogFields): Logger {
+    return new JsonLogger(this.#options, { ...this.#fields, ...fields });
+  }
+}
+
 /**
  * JSON lines on stderr: `{"time","level","msg",...fields}`. Fields whose name tells of a secret are redacted, line breaks
  * are escaped by JSON (so no line can be forged), and a line stays below the 64 KiB that of-watchdog can read.
  */
-export function createLogger(
-  options: { level?: LogLevel; fields?: LogFields; write?: (line: string) => void; now?: () => Date } = {},
-): Logger {
-  const { level = 'info', fields: base = {}, now = () => new Date() } = options;
-  const write = options.write ?? writeSoon;
-
-  const emit = (lineLevel: LogLevel, msg: string, fields: LogFields = {}) => {
-    if (rank[lineLevel] < rank[level]) return;
-    const head = { time: now().toISOString(), level: lineLevel, msg: printable(msg, 0) };
-    let line = JSON.stringify({ ...head, ...(printable({ ...base, ...fields }, 0) as LogFields) });
-    if (Buffer.byteLength(line) > maxLineBytes) line = JSON.stringify({ ...head, cut: true });
-    write(`${line}\n`);
-  };
-
-  return {
-    debug: (message, fields) => emit('debug', message, fields),
-    info: (message, fields) => emit('info', message, fields),
-    warn: (message, fields) => emit('warn', message, fields),
-    error: (message, fields) => emit('error', message, fields),
-    child: (fields) => createLogger({ ...options, fields: { ...base, ...fields } }),
-  };
+export function createLogger(options: LoggerOptions = {}): Logger {
+  return new JsonLogger(options, options.fields ?? {});
 }
