@@ -12,6 +12,7 @@ import { errorBody } from './answer.ts';
 import type { settings } from './config.ts';
 import { createListRoute, createRouter, createStartRoute } from './handler.ts';
 import { createCatalog } from './resolve/catalog.ts';
+import { createMemory } from './resolve/memory.ts';
 import { createRegexps } from './resolve/regexp.ts';
 import { createResolver } from './resolve/resolver.ts';
 import { createSurveyor } from './resolve/survey.ts';
@@ -90,7 +91,13 @@ export function createService(
   });
   const regexps = createRegexps();
   const surveyor = createSurveyor({ portainer, files, endpointTimeoutMs: config.ENDPOINT_TIMEOUT_MS });
-  const catalog = createCatalog({ surveyor, ttlMs: config.INDEX_TTL_MS, loadRegexps: regexps.load, now });
+  const catalog = createCatalog({
+    surveyor,
+    memory: createMemory(store),
+    ttlMs: config.INDEX_TTL_MS,
+    loadRegexps: regexps.load,
+    now,
+  });
   const resolver = createResolver({
     catalog,
     judge,

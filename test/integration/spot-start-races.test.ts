@@ -166,3 +166,22 @@ describe.each(['old', 'new'])('with a Portainer of the %s family', (profile) => 
     expect(sandbox.world.containers.some(({ project, state }) => project === 'app' && state === 'running')).toBe(true);
   });
 });
+
+test('remembers in the store under which host a service ran, for a replica that never saw it run', async () => {
+  sandbox = await startPortainerSandbox();
+  try {
+    const stack = addStack(sandbox.world, { name: 'repository', file, status: 1, containers: {} });
+    Object.assign(sandbox.world.containers.at(-1)?.labels ?? {}, { 'spot-start.host': 'git.example' });
+    const wanted = { referral_url: 'https://git.example', do: 'status' };
+    expect(await send(connect({}, openShared()), wanted)).toMatchObject({ status: 200 });
+    sandbox.world.containers.pop();
+    stack.status = 2;
+    expect(await send(connect({}, openShared()), wanted)).toMatchObject({
+      status: 200,
+      body: { details: { service: 'repository', status: 'stopped' } },
+    });
+    expect(await send(connect(), wanted)).toMatchObject({ status: 404 });
+  } finally {
+    await sandbox.close();
+  }
+});

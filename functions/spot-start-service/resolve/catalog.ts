@@ -2,6 +2,7 @@ import type { PortainerStack } from '#shared/clients/portainer.ts';
 import type { Logger } from '#shared/http/function.ts';
 import { type Claim, type Policy, readClaims, readPolicy } from './claims.ts';
 import { type Candidate, normaliseStackName } from './match.ts';
+import type { Memory } from './memory.ts';
 import { usesRegexp } from './rule.ts';
 import { projectKey, projectLabel, type Survey, type Surveyor, type Told } from './survey.ts';
 
@@ -13,6 +14,7 @@ export interface Entry extends Candidate {
 
 export interface CatalogOptions {
   surveyor: Surveyor;
+  memory: Memory;
   /** Older than this it is rebuilt in the background, and used meanwhile. */
   ttlMs: number;
   /** Called before claims with regexps are used. */
@@ -30,31 +32,34 @@ interface Build {
 const refreshAtMostEveryMs = 5_000;
 
 /** What is there to start, and under which hosts: asked from Portainer, kept, and rebuilt in the background. */
-export function createCatalog({ surveyor, ttlMs, loadRegexps, now }: CatalogOptions) {
+export function createCatalog({ surveyor, memory, ttlMs, loadRegexps, now }: CatalogOptions) {
   let current: { entries: Entry[]; survey: Survey; atMs: number } | undefined;
   let building: Build | undefined;
-  // The claims of containers that are gone since: files beside the entry point of a Git stack cannot be read.
-  const seen = new Map<string, Claim[]>();
 
   async function readAll(told: Told[]): Promise<Claim[]> {
     return (await Promise.all(told.map(({ labels, env }) => readClaims(labels, env)))).flat();
   }
 
-  async function toEntry(survey: Survey, base: Candidate, stack: PortainerStack | undefined): Promise<Entry> {
+  async function toEntry(
+    survey: Survey,
+    base: Candidate,
+    stack: PortainerStack | undefined,
+    log: Logger,
+  ): Promise<Entry> {
     const key = projectKey(base.endpoint.id, base.project);
     const live = survey.live.get(key) ?? [];
     const file = stack === undefined ? [] : (survey.files.get(stack.id) ?? []);
     const liveClaims = await readAll(live);
-    if (liveClaims.length > 0) seen.set(key, liveClaims);
+    if (liveClaims.length > 0) await memory.remember(key, liveClaims, log);
     const remembered =
-      live.length > 0 ? [] : (seen.get(key) ?? []).map(({ rule }): Claim => ({ source: 'seen', rule }));
+      live.length > 0 ? [] : (await memory.recall(key, log)).map(({ rule }): Claim => ({ source: 'seen', rule }));
     const claims = [...liveClaims, ...(await readAll(file)), ...remembered];
     if (claims.some(({ rule }) => usesRegexp(rule))) await loadRegexps();
     return { ...base, stack, claims, policy: readPolicy([...live, ...file].map(({ labels }) => labels)) };
   }
 
   /** From what has been read so far. */
-  async function assemble(survey: Survey): Promise<Entry[]> {
+  async function assemble(survey: Survey, log: Logger): Promise<Entry[]> {
     const byId = new Map(survey.endpoints.map((endpoint) => [endpoint.id, endpoint]));
     // An orphan's endpoint is gone: there is nowhere to start it.
     const managed = survey.stacks.flatMap((stack) => {
@@ -73,7 +78,7 @@ export function createCatalog({ surveyor, ttlMs, loadRegexps, now }: CatalogOpti
         .filter((project) => !known.has(projectKey(endpoint.id, project)))
         .map((project) => ({ stack: undefined, base: { name: project, project, stackId: null, endpoint } }));
     });
-    return Promise.all([...managed, ...external].map(({ stack, base }) => toEntry(survey, base, stack)));
+    return Promise.all([...managed, ...external].map(({ stack, base }) => toEntry(survey, base, stack, log)));
   }
 
   function build(log: Logger): Build {
@@ -88,7 +93,7 @@ export function createCatalog({ surveyor, ttlMs, loadRegexps, now }: CatalogOpti
         read.containers.set(id, before.containers.get(id) ?? []);
         for (const [key, told] of before.live) if (key.startsWith(`${id}/`)) read.live.set(key, told);
       }
-      const entries = await assemble(read);
+      const entries = await assemble(read, log);
       current = { entries, survey: read, atMs: now() };
       return entries;
     });
@@ -121,10 +126,10 @@ export function createCatalog({ surveyor, ttlMs, loadRegexps, now }: CatalogOpti
       // Whoever stops waiting early must not leave a rejection that nobody handles.
       complete.catch(() => {});
       const read = await survey;
-      const byName = find(await assemble(read), 'stacks');
+      const byName = find(await assemble(read, log), 'stacks');
       if (byName !== undefined) return byName;
       const early = await Promise.race([complete.then(() => 'all' as const), patience().then(() => 'some' as const)]);
-      const some = early === 'some' ? find(await assemble(read), 'some') : undefined;
+      const some = early === 'some' ? find(await assemble(read, log), 'some') : undefined;
       return some ?? find(await complete, 'all');
     },
 
