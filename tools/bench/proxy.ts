@@ -150,6 +150,16 @@ export const bench: Bench = async (report) => {
     };
 
     const fast = { model: 'fast', messages };
+    report('proxy: warming everyone up');
+    for (const contender of contenders) {
+      for (const stream of [false, true]) {
+        await load(contender.port, requestOf(contender, { ...fast, stream }), {
+          connections: 50,
+          count: 6_000,
+          ms: 4_000,
+        });
+      }
+    }
     const json = await run('1 KB JSON', contenders, 6, (it) => measure(it, fast, { connections: 50, ms: 1_200 }));
     const sse = await run('50-chunk SSE', contenders, 6, (it) =>
       measure(it, { ...fast, stream: true }, { connections: 50, ms: 1_200 }),
