@@ -155,6 +155,7 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     metrics,
     /** What reconciliation decides and bills by: the same as the push. */
     books: {
+      store,
       litellm,
       rollup,
       lago,

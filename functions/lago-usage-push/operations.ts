@@ -4,7 +4,7 @@ import { createLagoLedgerClient } from '#shared/clients/lago-ledger.ts';
 import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
 import type { Settings } from './config.ts';
 import type { Push } from './open.ts';
-import { createProvisionRoute } from './provision/route.ts';
+import { createAlone, createProvisionRoute } from './provision/route.ts';
 import { createReconcile } from './reconcile/reconcile.ts';
 import { createReconcileRoutes } from './reconcile/route.ts';
 import type { Routes } from './routes.ts';
@@ -20,6 +20,8 @@ export function openOperations(settings: Settings, books: Push['books']): Routes
   };
   const { litellm, rules, now } = books;
   const { BILL_FROM: billFrom } = settings;
+  const runMs = settings.RUN_SECONDS * 1_000;
+  const alone = createAlone(books.store);
   const plans = createLagoPlansClient(access);
   const customers = createLagoCustomersClient(access);
   const provisioning = { plans, customers, version: (signal?: AbortSignal) => readLagoVersion(access, signal) };
@@ -30,11 +32,11 @@ export function openOperations(settings: Settings, books: Push['books']): Routes
   const reconcile = createReconcile({
     ...books,
     ledger: createLagoLedgerClient(access),
-    runMs: settings.RUN_SECONDS * 1_000,
+    runMs,
   });
   return {
-    '/provision': { POST: createProvisionRoute(provisioning) },
-    '/sync': { POST: createSyncRoute({ ...provisioning, litellm, toSubscription, billFrom }) },
+    '/provision': { POST: createProvisionRoute(provisioning, alone) },
+    '/sync': { POST: createSyncRoute({ ...provisioning, litellm, toSubscription, billFrom, runMs, now }, alone) },
     '/usage': { GET: createUsageRoute({ customers, plans }) },
     '/reconcile': createReconcileRoutes({
       reconcile,

@@ -125,11 +125,11 @@ describe.each([
   });
 });
 
-test('the rule is one, for plans that the page makes', () => {
-  const rule = parseSyncRule(files.get('rule.yml') ?? '');
-  const plans = ['plan.yml', 'plan-tokens.yml', 'plan-dynamic.yml'].flatMap((name) =>
-    parsePlanFile(files.get(name) ?? '').plans.map(({ code }) => code),
-  );
+test('the rule is one, for plans that the page makes', async () => {
+  const rule = await parseSyncRule(files.get('rule.yml') ?? '');
+  const names = ['plan.yml', 'plan-tokens.yml', 'plan-dynamic.yml'];
+  const made = await Promise.all(names.map((name) => parsePlanFile(files.get(name) ?? '')));
+  const plans = made.flatMap((file) => file.plans.map(({ code }) => code));
   expect(plans).toContain(rule.plan_code);
   for (const item of rule.rules) if ('plan_code' in item) expect(plans).toContain(item.plan_code);
 });

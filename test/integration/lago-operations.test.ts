@@ -3,13 +3,13 @@ import { createLagoClient, type LagoEvent } from '#shared/clients/lago.ts';
 import { createLagoCustomersClient } from '#shared/clients/lago-customers.ts';
 import { createLagoLedgerClient } from '#shared/clients/lago-ledger.ts';
 import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
-import createFunction from '../../functions/lago-usage-push/index.ts';
 import { createPreflight } from '../../functions/lago-usage-push/preflight/preflight.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
-import { bodyOf, makeCall } from '../support/call.ts';
+import { type LagoFunction, startLagoFunction } from '../support/lago-function.ts';
 
 let sandbox: LagoSandbox;
-afterEach(() => sandbox.close());
+let own: LagoFunction;
+afterEach(() => Promise.all([sandbox.close(), own.close()]));
 
 const plan = `
 version: 1
@@ -35,19 +35,8 @@ subscriptions:
 
 async function start(profile: string) {
   sandbox = await startLagoSandbox({ profile, now: () => new Date('2026-11-21T12:00:00Z') });
-  const handler = createFunction({
-    LITELLM_API_BASE_URL: 'http://127.0.0.1:9',
-    LITELLM_API_KEY: 'sk-x',
-    LAGO_API_BASE: sandbox.url,
-    LAGO_API_KEY: 'lago-sandbox',
-    LAGO_API_EVENT_CODE: 'llm_cost',
-    AUTH: 'none',
-  });
-  const call = async (method: string, url: string, body?: string) => {
-    const { event, context } = makeCall({ method, url, ...(body === undefined ? {} : { body }) });
-    const answer = await handler(event, context);
-    return { status: answer.status, body: bodyOf(answer) };
-  };
+  own = startLagoFunction({ lagoUrl: sandbox.url });
+  const { call } = own;
   expect(await call('POST', '/provision?dry_run=false', plan)).toMatchObject({ status: 200 });
   const lago = { baseUrl: sandbox.url, apiKey: () => 'lago-sandbox', timeoutMs: 5_000 };
   return { call, lago };

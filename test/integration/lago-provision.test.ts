@@ -1,28 +1,20 @@
+import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import createFunction from '../../functions/lago-usage-push/index.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
-import { bodyOf, makeCall } from '../support/call.ts';
+import { type LagoFunction, startLagoFunction } from '../support/lago-function.ts';
 
 let sandbox: LagoSandbox;
-afterEach(() => sandbox.close());
+let lago: LagoFunction;
+afterEach(() => Promise.all([sandbox.close(), lago.close()]));
 
 const now = () => new Date('2026-11-21T12:00:00Z');
 
 async function start(profile = '1.39') {
   sandbox = await startLagoSandbox({ profile, now });
-  const handler = createFunction({
-    LITELLM_API_BASE_URL: 'http://127.0.0.1:9',
-    LITELLM_API_KEY: 'sk-x',
-    LAGO_API_BASE: sandbox.url,
-    LAGO_API_KEY: 'lago-sandbox',
-    LAGO_API_EVENT_CODE: 'llm_cost',
-    AUTH: 'none',
-  });
+  lago = startLagoFunction({ lagoUrl: sandbox.url });
   return async (path: string, plan: unknown) => {
-    const body = typeof plan === 'string' ? plan : JSON.stringify(plan);
-    const { event, context } = makeCall({ method: 'POST', url: path, body });
-    const answer = await handler(event, context);
-    return { status: answer.status, body: bodyOf(answer) as Answer };
+    const { status, body } = await lago.call('POST', path, plan);
+    return { status, body: body as Answer };
   };
 }
 
@@ -212,4 +204,49 @@ test("gives Lago's reason when it refuses something", async () => {
     status: 502,
     body: { error: expect.stringContaining('invalid_amount') },
   });
+});
+
+test('of two at once one sets Lago up, and each charge is there once', async () => {
+  const call = await start();
+  const answers = await Promise.all([call('/provision?dry_run=false', plan), call('/provision?dry_run=false', plan)]);
+  expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409]);
+  expect(answers.find(({ status }) => status === 409)?.body).toMatchObject({ code: 'operation_in_progress' });
+  expect(sandbox.catalog.plans).toHaveLength(1);
+  expect(sandbox.catalog.plans[0]!.charges).toHaveLength(2);
+});
+
+test('whatever the prices are, Lago has them exactly, and a second run finds nothing to do', async () => {
+  const price = fc.oneof(
+    fc.double({ min: 0, max: 1000, noNaN: true }),
+    fc.nat(10 ** 9).map((n) => (n / 10 ** 6).toFixed(6)),
+    fc.constantFrom('0', '0.10', '1e-7', '00.5'),
+  );
+  const prices = fc.dictionary(fc.constantFrom('gpt-4o', 'o3', 'claude', 'a.b/c d', '"quoted"'), price);
+  const call = await start('1.12');
+  let number = 0;
+  await fc.assert(
+    fc.asyncProperty(prices, price, fc.constantFrom(1, 1_000, 1_000_000), async (byModel, fallback, per) => {
+      number += 1;
+      const file = {
+        version: 1,
+        billable_metrics: [{ code: `m${number}`, aggregation_type: 'sum_agg', field_name: 'value' }],
+        plans: [
+          {
+            code: `p${number}`,
+            amount_currency: 'USD',
+            charges: [{ billable_metric: `m${number}`, model_prices: { per, prices: byModel, default: fallback } }],
+          },
+        ],
+      };
+      expect((await call('/provision?dry_run=false', file)).body.applied).toBe(2);
+      expect((await call('/provision?dry_run=false', file)).body.applied).toBe(0);
+      const [charge] = sandbox.catalog.plans.at(-1)!.charges;
+      for (const { values, properties } of charge!.filters) {
+        const [model = ''] = values.model ?? [];
+        expect(Number(properties.amount) * per).toBeCloseTo(Number(byModel[model]), 9);
+        expect(properties.amount).toMatch(/^\d+(\.\d+)?$/);
+      }
+    }),
+    { numRuns: 40 },
+  );
 });

@@ -1,14 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import createFunction from '../../functions/lago-usage-push/index.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
 import { type LitellmSandbox, startLitellmSandbox } from '../../sandbox/litellm.ts';
-import { bodyOf, makeCall } from '../support/call.ts';
+import { type LagoFunction, startLagoFunction } from '../support/lago-function.ts';
 
 let lago: LagoSandbox;
 let litellm: LitellmSandbox;
+let own: LagoFunction;
 afterEach(async () => {
   await lago.close();
   await litellm.close();
+  await own.close();
 });
 
 const now = () => new Date('2026-11-21T12:00:00Z');
@@ -22,25 +23,12 @@ subscriptions:
 async function start(profile: string, env: Record<string, string> = {}) {
   lago = await startLagoSandbox({ profile, now });
   litellm = await startLitellmSandbox({ now });
-  const handler = createFunction({
-    LITELLM_API_BASE_URL: litellm.url,
-    ...litellm.credentials,
-    LAGO_API_BASE: lago.url,
-    LAGO_API_KEY: 'lago-sandbox',
-    LAGO_API_EVENT_CODE: 'llm_cost',
-    BILL_FROM: '2026-11-01',
-    AUTH: 'none',
-    ...env,
+  own = startLagoFunction({
+    lagoUrl: lago.url,
+    litellmUrl: litellm.url,
+    env: { BILL_FROM: '2026-11-01', ...env },
   });
-  const call = async (url: string, body: unknown) => {
-    const { event, context } = makeCall({
-      method: 'POST',
-      url,
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-    });
-    const answer = await handler(event, context);
-    return { status: answer.status, body: bodyOf(answer) };
-  };
+  const call = (url: string, body: unknown) => own.call('POST', url, body);
   expect(await call('/provision?dry_run=false', plans)).toMatchObject({ status: 200 });
   lago.ledger.length = 0;
   return call;
@@ -64,11 +52,14 @@ describe.each(['1.12', '1.33', '1.39', 'clickhouse'])('Lago %s', (profile) => {
       skipped: [],
       conflicts: [],
     };
-    expect(await call('/sync', rule)).toEqual({ status: 200, body: { dry_run: true, ...shown, applied: 0 } });
+    expect(await call('/sync', rule)).toEqual({
+      status: 200,
+      body: { dry_run: true, complete: true, ...shown, applied: 0 },
+    });
     expect(writes()).toEqual([]);
     expect(await call('/sync?dry_run=false', rule)).toEqual({
       status: 200,
-      body: { dry_run: false, ...shown, applied: 4 },
+      body: { dry_run: false, complete: true, ...shown, applied: 4 },
     });
     expect(lago.catalog.subscriptions.slice(1)).toMatchObject([
       { external_id: 'team-research', plan_code: 'pro', started_at: '2026-11-01T00:00:00.000Z' },
@@ -126,4 +117,14 @@ test('refuses a plan that Lago does not have, and a rule that does not say from 
     body: { code: 'unknown_plan' },
   });
   expect(await call('/sync', rule)).toMatchObject({ status: 400, body: { code: 'bad_rule' } });
+});
+
+test('makes the subscription that the mapping names, which is the one that the push bills', async () => {
+  const map = { 'team-research': 'sub_research' };
+  const call = await start('1.39', { SUBSCRIPTION_MAP: JSON.stringify(map), LAGO_API_CHARGE_BY: 'team' });
+  const answer = await call('/sync', { for: 'team', plan_code: 'payg' });
+  expect(answer.body).toMatchObject({
+    only_in_litellm: [{ external_id: 'sub_research', name: 'Research', plan_code: 'payg' }],
+    skipped: [{ id: 'team-product', reason: 'not_in_map' }],
+  });
 });

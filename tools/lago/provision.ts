@@ -42,7 +42,7 @@ export async function runProvision(call: ProvisionCall): Promise<ProvisionResult
     customers: createLagoCustomersClient(options),
     version: (signal?: AbortSignal) => readLagoVersion(options, signal),
   };
-  const file = parsePlanFile(plan);
+  const file = await parsePlanFile(plan);
   const shown = await provision(dependencies, file, { dryRun: true });
   print(`Lago ${shown.lago_version} at ${baseUrl}`);
   for (const line of toLines(shown.changes)) print(line);

@@ -1,7 +1,7 @@
-import { parse } from 'yaml';
 import * as z from 'zod';
 import { HttpError } from '#shared/errors.ts';
 import { toPlainDecimal } from './decimal.ts';
+import { readYaml } from './read-yaml.ts';
 
 const code = z.string().trim().min(1).max(200);
 /** Lago strips spaces around its external ids, and its routes take no slash. */
@@ -154,13 +154,12 @@ function findProblems(file: PlanFile): string[] {
 }
 
 /** Reads a plan file, YAML or JSON. Throws HttpError 400 `bad_plan` that names what is wrong with it. */
-export function parsePlanFile(text: string): PlanFile {
+export async function parsePlanFile(text: string): Promise<PlanFile> {
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 20 });
+    value = await readYaml(text);
   } catch (error) {
-    const [line] = String(error instanceof Error ? error.message : error).split('\n');
-    throw new HttpError(400, `The plan is neither YAML nor JSON: ${line}`, { code: 'bad_plan' });
+    throw new HttpError(400, `The plan is neither YAML nor JSON: ${(error as Error).message}`, { code: 'bad_plan' });
   }
   const parsed = planFile.safeParse(value);
   const problems = parsed.success

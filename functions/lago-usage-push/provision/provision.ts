@@ -140,8 +140,8 @@ export async function provision(
 export async function provisionSubscribers(
   dependencies: ProvisionDependencies,
   wanted: { customer: CustomerInput; subscription: SubscriptionInput }[],
-  { dryRun, signal }: CallOptions,
-): Promise<{ changes: Change[]; applied: number }> {
+  { dryRun, signal, isTimeUp }: CallOptions & { isTimeUp: () => boolean },
+): Promise<{ changes: Change[]; applied: number; complete: boolean }> {
   const { plans, customers } = dependencies;
   const state: LagoState = {
     version: '',
@@ -156,6 +156,7 @@ export async function provisionSubscribers(
   const changes: Change[] = [];
   let applied = 0;
   for (const { customer, subscription } of wanted) {
+    if (isTimeUp()) return { changes, applied, complete: false };
     const id = subscription.external_id;
     state.customers = await toMap([customer.external_id], (key) => customers.findCustomer(key, signal));
     state.subscriptions = await toMap([id], (key) => customers.findSubscription(key, signal));
@@ -171,5 +172,5 @@ export async function provisionSubscribers(
     for (const operation of diff.operations) await apply(dependencies, operation, signal);
     applied += diff.operations.length;
   }
-  return { changes, applied };
+  return { changes, applied, complete: true };
 }

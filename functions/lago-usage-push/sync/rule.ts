@@ -1,6 +1,6 @@
-import { parse } from 'yaml';
 import * as z from 'zod';
 import { HttpError } from '#shared/errors.ts';
+import { readYaml } from '../provision/read-yaml.ts';
 
 export const accountKinds = ['team', 'user', 'key', 'end_user'] as const;
 export type AccountKind = (typeof accountKinds)[number];
@@ -41,10 +41,10 @@ const syncRule = z.strictObject({
 export type SyncRule = z.infer<typeof syncRule>;
 
 /** Reads a plan rule, YAML or JSON. Throws HttpError 400 `bad_rule`. */
-export function parseSyncRule(text: string): SyncRule {
+export async function parseSyncRule(text: string): Promise<SyncRule> {
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 20 });
+    value = await readYaml(text);
   } catch {
     throw new HttpError(400, 'The rule is neither YAML nor JSON', { code: 'bad_rule' });
   }

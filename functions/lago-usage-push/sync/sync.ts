@@ -11,6 +11,9 @@ export interface SyncDependencies extends ProvisionDependencies {
   toSubscription: (ids: string[]) => string | undefined;
   /** ms since 1970: from when the push bills. */
   billFrom: number | undefined;
+  /** How long a call works; what is left then is done by the next one. */
+  runMs: number;
+  now: () => number;
 }
 
 interface Wanted {
@@ -22,10 +25,12 @@ interface Wanted {
 /** Each account of LiteLLM is in one of the lists. */
 export interface SyncResult {
   dry_run: boolean;
+  /** False: time was up; the same call again goes on. */
+  complete: boolean;
   accounts: number;
   /** Have their subscription. */
   unchanged: number;
-  /** Had none: with `dry_run` false they have it now, but for those among the conflicts. */
+  /** Had none: with `dry_run` false and `complete` they have it now, but for those among the conflicts. */
   only_in_litellm: { external_id: string; name: string | null; plan_code: string }[];
   /** Active subscriptions of these plans that nobody in LiteLLM stands behind. They are left as they are. */
   only_in_lago: { external_id: string; external_customer_id: string; plan_code: string }[];
@@ -91,7 +96,9 @@ export async function sync(
   rule: SyncRule,
   { dryRun, signal }: { dryRun: boolean; signal?: AbortSignal | undefined },
 ): Promise<SyncResult> {
-  const { litellm, customers, plans, billFrom } = dependencies;
+  const { litellm, customers, plans, billFrom, now } = dependencies;
+  const deadline = now() + dependencies.runMs;
+  const isTimeUp = () => now() >= deadline;
   const startsAt = rule.subscription_at ?? (billFrom === undefined ? undefined : new Date(billFrom).toISOString());
   if (startsAt === undefined) {
     const message = 'Say from when the subscriptions bill: subscription_at in the rule, or the setting BILL_FROM';
@@ -124,9 +131,10 @@ export async function sync(
       subscription_at: startsAt,
     },
   }));
-  const done = await provisionSubscribers(dependencies, subscribers, { dryRun, signal });
+  const done = await provisionSubscribers(dependencies, subscribers, { dryRun, signal, isTimeUp });
   return {
     dry_run: dryRun,
+    complete: done.complete,
     accounts: accounts.length,
     unchanged,
     only_in_litellm: missing.map(({ account, externalId, planCode }) => ({

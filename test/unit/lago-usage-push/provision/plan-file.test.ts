@@ -5,26 +5,23 @@ import { isSince, toWantedCharge } from '../../../../functions/lago-usage-push/p
 import { toPlainDecimal } from '../../../../functions/lago-usage-push/provision/decimal.ts';
 import { parsePlanFile } from '../../../../functions/lago-usage-push/provision/plan-file.ts';
 
-const fails = (text: string) => {
-  try {
-    parsePlanFile(text);
-  } catch (error) {
-    return error;
-  }
-  throw new Error('it was taken');
-};
+const fails = (text: string) =>
+  parsePlanFile(text).then(
+    () => 'it was taken',
+    (error: unknown) => error,
+  );
 
 describe('a plan file', () => {
-  test('is YAML or JSON, and fills in what is the same for most', () => {
+  test('is YAML or JSON, and fills in what is the same for most', async () => {
     const plan = { code: 'payg', amount_currency: 'USD' };
-    expect(parsePlanFile(JSON.stringify({ version: 1, plans: [plan] })).plans[0]).toEqual({
+    expect((await parsePlanFile(JSON.stringify({ version: 1, plans: [plan] }))).plans[0]).toEqual({
       ...plan,
       interval: 'monthly',
       amount_cents: 0,
       pay_in_advance: false,
       charges: [],
     });
-    expect(parsePlanFile('version: 1\nsubscriptions: []')).toMatchObject({ customers: [], subscriptions: [] });
+    expect(await parsePlanFile('version: 1\nsubscriptions: []')).toMatchObject({ customers: [], subscriptions: [] });
   });
 
   test.each([
@@ -48,13 +45,13 @@ describe('a plan file', () => {
       'version: 1\nplans: [{code: p, amount_currency: USD, charges: [{billable_metric: m, cost_pass_through: {charge_model: dynamic, markup: 1.2}}]}]',
       /put the markup there/,
     ],
-  ])('refuses %j and says why', (text, reason) => {
-    expect(fails(text)).toMatchObject({ status: 400, code: 'bad_plan', message: expect.stringMatching(reason) });
+  ])('refuses %j and says why', async (text, reason) => {
+    expect(await fails(text)).toMatchObject({ status: 400, code: 'bad_plan', message: expect.stringMatching(reason) });
   });
 
-  test('does not follow aliases without end', () => {
+  test('does not follow aliases without end', async () => {
     const bomb = `a: &a [x, x]\nb: &b [${'*a, '.repeat(30)}]\nversion: 1`;
-    expect(fails(bomb)).toMatchObject({ status: 400 });
+    expect(await fails(bomb)).toMatchObject({ status: 400 });
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { findPlanCode, isMatch, parseSyncRule } from '../../../../functions/lago-usage-push/sync/rule.ts';
 import { compareSides, planSync } from '../../../../functions/lago-usage-push/sync/sync.ts';
 
-const rule = parseSyncRule(`
+const rule = await parseSyncRule(`
 for: team
 plan_code: payg
 rules:
@@ -26,8 +26,8 @@ describe('a plan rule', () => {
     ['for: house\nplan_code: a', /for/],
     ['for: team\nplan_code: a\nextra: 1', /extra/],
     ['for: [', /neither YAML nor JSON/],
-  ])('refuses %j', (text, reason) => {
-    expect(() => parseSyncRule(text)).toThrow(reason);
+  ])('refuses %j', async (text, reason) => {
+    await expect(parseSyncRule(text)).rejects.toThrow(reason);
   });
 
   test.each([
