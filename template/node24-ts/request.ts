@@ -33,7 +33,8 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
     }
 
     static #watch(request: CountedRequest) {
-      if (!request.complete && !request.destroyed) {
+      const isHere = request.complete || request.#received === Number(request.headers['content-length']);
+      if (!isHere && !request.destroyed) {
         request.#idleTimer = setTimeout(CountedRequest.#onIdle, idleMs, request);
       }
     }

@@ -8,14 +8,20 @@ export type KeptBody = { whole: Buffer } | { head: Buffer; stream: Readable };
  * Reads a body up to `limit` bytes. A longer one is put back, and its stream gives every byte. Rejects with
  * UpstreamError aborted when the caller leaves, and with the body's own error (one that is too large).
  */
-export function keepBody(body: Readable, limit: number): KeptBody | Promise<KeptBody> {
-  return takeWhole(body, limit) ?? collect(body, limit);
+export function keepBody(body: Readable, limit: number, contentLength?: string): KeptBody | Promise<KeptBody> {
+  return takeWhole(body, limit, Number(contentLength)) ?? collect(body, limit);
 }
 
-/** A short body has come with its head: it is there by now, and nothing has to be waited for. */
-function takeWhole(body: Readable & { complete?: boolean }, limit: number): KeptBody | undefined {
-  if (body.complete !== true || body.readableFlowing !== null || body.destroyed) return undefined;
-  if (body.readableLength === 0 || body.readableLength > limit) return undefined;
+/** A short body came with its head: it is there by now, and nothing has to be waited for. */
+function takeWhole(body: Readable, limit: number, length: number): KeptBody | undefined {
+  if (
+    !(length > 0) ||
+    body.readableLength !== length ||
+    length > limit ||
+    body.readableFlowing !== null ||
+    body.destroyed
+  )
+    return undefined;
   return { whole: body.read() as Buffer };
 }
 

@@ -44,7 +44,7 @@ export function createRoad(options: RoadOptions): Road {
     let scan = nothing;
     if (request.hasBody) {
       if (route !== undefined || keptMethods.has(request.method)) {
-        const kept = keepBody(request.body, retryBodyBytes);
+        const kept = keepBody(request.body, retryBodyBytes, request.headers['content-length']);
         body = kept instanceof Promise ? await kept : kept;
       } else body = { head: Buffer.alloc(0), stream: request.body };
       if (route !== undefined)
