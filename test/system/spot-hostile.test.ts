@@ -38,8 +38,14 @@ afterEach(async () => {
 async function open(profile: string) {
   sandbox = await startPortainerSandbox({ profile, startMs: 150, healthyAfterMs: 600, now });
   closing.push(() => sandbox.close());
+  // While images are pulled there is nothing yet by which Portainer could refuse a second start.
   for (const id of ids)
-    addStack(sandbox.world, { id, name: nameOf(id), endpointId: id % 2 === 0 ? 10 : 20, file: fileOf(id) });
+    addStack(sandbox.world, {
+      id,
+      name: nameOf(id),
+      endpointId: id % 2 === 0 ? 10 : 20,
+      file: fileOf(id),
+    }).pullMs = 200;
 }
 
 async function openFunction(env: Record<string, string> = {}) {
