@@ -2,7 +2,9 @@ import Anthropic from '@anthropic-ai/sdk';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startAnthropicSandbox } from '../../sandbox/anthropic.ts';
 import { startOllamaSandbox } from '../../sandbox/ollama.ts';
+import { startOpenAiSandbox } from '../../sandbox/openai.ts';
 import { until } from '../support/bundle-process.ts';
 import { buildProxy, type ProxyBundle } from '../support/proxy-bundle.ts';
 
@@ -318,5 +320,75 @@ describe('a refusal of our own', () => {
       ['ResponseError', 401],
     ]);
     expect(backend.ledger).toEqual([]);
+  });
+});
+
+describe('one proxy before three backends, two of which want keys of their own', () => {
+  const messages = [{ role: 'user' as const, content: 'Hello there' }];
+  let openAi: Awaited<ReturnType<typeof startOpenAiSandbox>>;
+  let anthropic: Awaited<ReturnType<typeof startAnthropicSandbox>>;
+  let url: string;
+
+  beforeAll(async () => {
+    openAi = await startOpenAiSandbox({ chunkDelayMs: 2 });
+    anthropic = await startAnthropicSandbox({ chunkDelayMs: 2 });
+    const backends = [
+      { name: 'local', url: backend.url, kind: 'ollama', models: ['llama*', 'qwen*', 'nomic*'] },
+      { name: 'openai', url: `${openAi.url}/v1`, kind: 'openai', models: ['gpt-*'], credential: 'openai-api-key' },
+      {
+        name: 'anthropic',
+        url: anthropic.url,
+        kind: 'anthropic',
+        models: ['claude-*'],
+        credential: 'anthropic-api-key',
+      },
+    ];
+    const proxy = await bundle.start({
+      BACKENDS: JSON.stringify(backends),
+      OPENAI_API_KEY: openAi.credentials['openai-api-key']!,
+      ANTHROPIC_API_KEY: anthropic.credentials['anthropic-api-key']!,
+    });
+    url = proxy.url;
+  });
+  afterAll(async () => {
+    await openAi.close();
+    await anthropic.close();
+  });
+  const openAiClient = () => new OpenAI({ baseURL: `${url}/v1`, apiKey: 'proxy-key', maxRetries: 0 });
+  const anthropicClient = () => new Anthropic({ baseURL: url, apiKey: 'proxy-key', maxRetries: 0 });
+
+  it('lets each client reach its own models with the one key of the proxy', async () => {
+    const chat = await openAiClient().chat.completions.create({ model: 'gpt-4o-mini', messages });
+    const message = await anthropicClient().messages.create({ model: 'claude-haiku-4-5', max_tokens: 50, messages });
+    const local = new Ollama({ host: url, headers: { Authorization: 'Bearer proxy-key' } });
+    const said = await local.chat({ model: 'llama3.2', messages });
+    expect([chat.model, message.model, said.model]).toEqual(['gpt-4o-mini', 'claude-haiku-4-5', 'llama3.2']);
+    expect(openAi.ledger.length + anthropic.ledger.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it('lists the models of all of them', async () => {
+    const names = (await openAiClient().models.list()).data.map(({ id }) => id);
+    expect(names).toEqual(expect.arrayContaining(['gpt-4o-mini', 'claude-haiku-4-5', 'llama3.2:latest']));
+  });
+
+  it('throws an error of the client where a stream breaks off in the middle', async () => {
+    openAi.faults.push({ kind: 'cut', afterBytes: 900, times: 1, path: '/chat/' });
+    const chunks: unknown[] = [];
+    const reading = async () => {
+      const stream = await openAiClient().chat.completions.create({ model: 'gpt-4o-mini', messages, stream: true });
+      for await (const chunk of stream) chunks.push(chunk);
+    };
+    // Half an event cannot be taken back: the client then stumbles over it before it reads ours.
+    expect(await errorOf(reading())).toMatchObject({ type: expect.stringMatching(/^(APIError|SyntaxError)$/) });
+    expect(chunks.length).toBeGreaterThan(0);
+
+    anthropic.faults.push({ kind: 'cut', afterBytes: 900, times: 1, path: '/messages' });
+    const stream = anthropicClient().messages.stream({ model: 'claude-haiku-4-5', max_tokens: 50, messages });
+    expect(await errorOf(stream.finalMessage())).toMatchObject({ body: { type: 'error' } });
+  });
+
+  it('tells a wrong model name with the right ones', async () => {
+    const error = await errorOf(openAiClient().chat.completions.create({ model: 'gpt9', messages }));
+    expect(error).toMatchObject({ type: 'NotFoundError', status: 404, message: expect.stringContaining('gpt-*') });
   });
 });
