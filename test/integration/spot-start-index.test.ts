@@ -239,17 +239,13 @@ describe('the index', () => {
   });
 
   test('is rebuilt in the background when it is old, and used meanwhile', async () => {
-    handler = connect({ INDEX_TTL_MS: '0' });
+    handler = connect({ INDEX_TTL_MS: '0', PORTAINER_TIMEOUT_MS: '1500' });
     await nameOf('https://n8n.server.local');
     addStack(sandbox.world, { name: 'late', file: service('    labels: { spot-start.host: late.example }') });
-    sandbox.faults.push({ kind: 'slow', path: '^/api/stacks$', delayMs: 300, times: 1 });
-    const startedAt = Date.now();
+    // A rebuild that does not end is no reason to wait: what is known answers.
+    sandbox.faults.push({ kind: 'hang', path: '^/api/stacks$', times: 1 });
     expect(await nameOf('https://n8n.server.local')).toBe('n8n');
-    expect(Date.now() - startedAt).toBeLessThan(250);
-    await expect
-      .poll(() => sandbox.ledger.filter(({ path }) => path.endsWith('/file')).length, { timeout: 4_000 })
-      .toBeGreaterThan(5);
-    await expect.poll(() => nameOf('https://late.example'), { timeout: 4_000 }).toBe('late');
+    await expect.poll(() => nameOf('https://late.example'), { timeout: 10_000 }).toBe('late');
   });
 
   test('is not held back by a dead host, nor is a service on another one', async () => {
@@ -262,25 +258,26 @@ describe('the index', () => {
       silent: true,
       docker: '29.1.0',
     });
-    const startedAt = Date.now();
+    // Were the dead host waited for, the deadline of the call would come first.
+    handler = connect({ ENDPOINT_TIMEOUT_MS: '60000' });
     expect(await nameOf('https://n8n.server.local')).toBe('n8n');
-    expect(Date.now() - startedAt).toBeLessThan(3_000);
-    const again = Date.now();
     expect((await send({ service: 'nextcloud' })).status).toBe(200);
-    expect(Date.now() - again).toBeLessThan(2_000);
-  });
+  }, 20_000);
 
   test('asks endpoints side by side, eight at once, and without their snapshots', async () => {
     for (let id = 100; id < 120; id++) {
       sandbox.world.endpoints.push({ id, name: `vm-${id}`, url: '', type: 2, down: false, docker: '29.1.0' });
     }
-    sandbox.faults.push({ kind: 'slow', path: '/docker/containers/json$', delayMs: 100 });
-    const startedAt = Date.now();
+    sandbox.faults.push({ kind: 'slow', path: '/docker/containers/json$', delayMs: 200 });
     expect(await nameOf('https://unknown.example')).toBe('service_not_found');
-    const elapsedMs = Date.now() - startedAt;
-    // 22 lists of 100 ms: one after another 2.2 s, eight at once three rounds.
-    expect(elapsedMs).toBeGreaterThanOrEqual(290);
-    expect(elapsedMs).toBeLessThan(2_000);
+    const arrivals = sandbox.ledger
+      .filter(({ path }) => path.endsWith('/docker/containers/json'))
+      .map(({ at }) => Date.parse(at));
+    expect(arrivals).toHaveLength(22);
+    const sinceFirst = (index: number) => (arrivals[index] ?? 0) - (arrivals[0] ?? 0);
+    // The eighth does not wait for the seven before it, each of 200 ms; the ninth waits for one of them.
+    expect(sinceFirst(7)).toBeLessThan(1_400);
+    expect(sinceFirst(8)).toBeGreaterThanOrEqual(199);
     const { query } = sandbox.ledger.find(({ path }) => path === '/api/endpoints') ?? {};
     expect(query).toBe('?excludeSnapshots=true');
   });
