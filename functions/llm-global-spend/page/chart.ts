@@ -15,8 +15,13 @@ export function toTicks(top: number): number[] {
   return Array.from({ length: steps + 1 }, (_, at) => Number((at * step).toPrecision(12)));
 }
 
-const tickLabel = (value: number, step: number) =>
-  `$${value.toLocaleString('en-US', { maximumFractionDigits: step >= 1 ? (step % 1 === 0 ? 0 : 1) : Math.min(12, Math.ceil(-Math.log10(step)) + 1) })}`;
+/** As many digits as the step has, on every tick: $0.05, $0.10. */
+export function toTickLabels(ticks: number[]): string[] {
+  const step = (ticks[1] ?? 1).toFixed(12).replace(/0+$/, '');
+  const digits = step.split('.')[1]?.length ?? 0;
+  const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return ticks.map((tick) => (tick === 0 ? '$0' : `$${tick.toLocaleString('en-US', form)}`));
+}
 
 /** A bar whose upper corners are round; its foot stands on the one below. */
 function topPath(x: number, y: number, width: number, height: number): string {
@@ -44,8 +49,7 @@ export function renderChart(
   const { columns } = stacked;
   const ticks = toTicks(Math.max(0, ...columns.map(({ spend }) => usdToNumber(spend))));
   const top = ticks.at(-1) ?? 1;
-  const step = ticks[1] ?? 1;
-  const names = ticks.map((tick) => tickLabel(tick, step));
+  const names = toTickLabels(ticks);
   const left = 12 + Math.max(...names.map(({ length }) => length)) * 7;
   const [plotWidth, plotHeight] = [width - left - 4, height - 34];
   const y = (amount: number) => 10 + plotHeight * (1 - amount / top);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UpstreamError } from '#shared/errors.ts';
 import { formatUsd, parseUsd } from '#shared/money.ts';
-import { renderChart, toTicks } from '../../../functions/llm-global-spend/page/chart.ts';
+import { renderChart, toTickLabels, toTicks } from '../../../functions/llm-global-spend/page/chart.ts';
 import { compact, dayRange, dollars, longMonth, shortDay } from '../../../functions/llm-global-spend/page/format.ts';
 import { hiddenFields, toLink, toPresets, withoutFilter } from '../../../functions/llm-global-spend/page/links.ts';
 import { renderPage } from '../../../functions/llm-global-spend/page/page.ts';
@@ -74,6 +74,12 @@ describe('the chart', () => {
         expect(ticks.at(-1)! * (1 + 1e-9)).toBeGreaterThanOrEqual(top);
       }),
     );
+  });
+
+  it('writes the same digits on every step', () => {
+    expect(toTickLabels(toTicks(0.17))).toEqual(['$0', '$0.05', '$0.10', '$0.15', '$0.20']);
+    expect(toTickLabels(toTicks(9_000))).toEqual(['$0', '$2,000', '$4,000', '$6,000', '$8,000', '$10,000']);
+    expect(toTickLabels(toTicks(12))).toEqual(['$0', '$2.5', '$5.0', '$7.5', '$10.0', '$12.5']);
   });
 
   it('is drawn inside its frame, for any spend', async () => {
