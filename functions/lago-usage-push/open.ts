@@ -20,6 +20,7 @@ import { createPreflight } from './preflight/preflight.ts';
 import { toRules } from './rules.ts';
 import { createRollup } from './schedule/rollup.ts';
 import { createRun } from './schedule/run.ts';
+import type { ScheduleOptions } from './schedule/sources.ts';
 import { toStateKey } from './schedule/state.ts';
 
 const hourMs = 3_600_000;
@@ -32,6 +33,8 @@ export interface OpenOptions {
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** Ends the run that is at work. */
   signal?: AbortSignal;
+  /** Where rows come from instead of LiteLLM. */
+  spendRows?: ScheduleOptions['litellm']['spendRows'];
 }
 
 /** What start-up says where state does not outlive the replica. */
@@ -110,10 +113,13 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     stop: options.signal === undefined ? closing.signal : AbortSignal.any([closing.signal, options.signal]),
     store,
     stateKey: key,
+    lagoIsEmpty: async (signal) =>
+      !(await lago.mustSendOnlyNew(signal)) ||
+      (settings.BILL_FROM !== undefined && (await lago.isEmptySince(new Date(settings.BILL_FROM), signal))),
     held,
     inbox,
     deliver,
-    litellm,
+    litellm: options.spendRows === undefined ? litellm : { spendRows: options.spendRows },
     rollup,
     hasSchedule: sources.has('rows') || sources.has('rollup'),
     rulesDigest: rules.digest,

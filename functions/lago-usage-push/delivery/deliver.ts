@@ -29,8 +29,12 @@ export interface DeliverOptions {
 export interface DeliverContext {
   report: Report;
   log: Logger;
-  /** Lago may have some of these already, and we would not know. */
-  isUncertain: boolean;
+  /** Lago may have this call already, and we would not know. */
+  isInDoubt: (call: Call) => boolean;
+  /** Notes, before they are sent, whose fate a kill would leave open. */
+  intend: (calls: Call[]) => Promise<void>;
+  /** Their fate is known. */
+  conclude: (calls: Call[]) => void;
   /** These were held: the memory knows them, and they are decided on all the same. */
   isReplay?: boolean;
   /** Keeps what cannot be billed yet. */
@@ -133,8 +137,6 @@ export function createDeliver(options: DeliverOptions): Deliver {
     }
 
     const shifted = await late.settle(lateCalls, { held, done: remembered.add, report, signal });
-    const mayBeStored =
-      context.isUncertain || context.isReplay || calls.some(({ startedAt }) => startedAt < memory.reachesBackTo());
     const common = {
       lago,
       inFlight: options.inFlight,
@@ -142,13 +144,34 @@ export function createDeliver(options: DeliverOptions): Deliver {
       mayStillSend: ({ timestamp }: LagoEvent) => !isClosed(Number(timestamp) * 1000, now(), rules.period),
     };
     const all = [...planned, ...shifted];
-    const events = all.flatMap((item) => item.events);
-    const isUncertain = events.length > 0 && mayBeStored && (await lago.mustSendOnlyNew(signal));
-    const result = await pushEvents(events, { ...common, isUncertain });
-    await settle(all, result, context, remembered.add);
+    const settled: Call[] = [];
+    const done = (call: Call) => {
+      remembered.add(call);
+      settled.push(call);
+    };
+    let failure: unknown;
+    const push = async (part: Planned[], isUncertain: boolean) => {
+      if (part.length === 0 || failure !== undefined) return;
+      const events = part.flatMap((item) => item.events);
+      const result = await pushEvents(events, { ...common, isUncertain });
+      await settle(part, result, context, done);
+      failure = result.failure;
+    };
+    if (all.length > 0 && (await lago.mustSendOnlyNew(signal))) {
+      const oldest = memory.reachesBackTo();
+      const isDoubtful = ({ call }: Planned) =>
+        context.isReplay === true || context.isInDoubt(call) || call.startedAt < oldest;
+      const [doubtful, fresh] = [all.filter(isDoubtful), all.filter((item) => !isDoubtful(item))];
+      await context.intend(fresh.map(({ call }) => call));
+      await push(fresh, false);
+      await push(doubtful, true);
+      context.conclude(settled);
+    } else {
+      await push(all, false);
+    }
     await context.hold(held);
     for (const { call } of held) remembered.add(call);
     await remembered.save();
-    if (result.failure !== undefined) throw result.failure;
+    if (failure !== undefined) throw failure;
   };
 }

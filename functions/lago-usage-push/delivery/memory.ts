@@ -3,8 +3,8 @@ import type { Call } from '../calls/call.ts';
 
 const minuteMs = 60_000;
 
-// The first half of the id's digest: 64 bits, compared within one minute's calls only.
-const toMark = ({ id }: Call) => id.replace(/^(litellm|record)-/, '').slice(0, 16);
+/** The first half of the id's digest: 64 bits, compared among the calls of a minute or of a group only. */
+export const toMark = ({ id }: Call) => id.replace(/^(litellm|record)-/, '').slice(0, 16);
 const toMinute = ({ startedAt }: Call) => Math.floor(startedAt / minuteMs);
 
 /** Which of some calls were dealt with before: billed, dead-lettered or held. */

@@ -30,8 +30,12 @@ export class PeriodClosedError extends Error {
 }
 
 /** Sends events in batches, a few in flight. After the first failure no new batch begins, and what is in flight ends. */
-export async function pushEvents(events: LagoEvent[], options: PushOptions): Promise<PushResult> {
+export async function pushEvents(given: LagoEvent[], options: PushOptions): Promise<PushResult> {
   const { lago, signal } = options;
+  // What Lago has is asked for by time: neighbours are found in one answer.
+  const events = options.isUncertain
+    ? given.toSorted((left, right) => Number(left.timestamp) - Number(right.timestamp))
+    : given;
   const result: PushResult = { sent: new Set(), alreadyThere: new Set(), rejected: new Map(), unprocessed: [] };
   let next = 0;
 

@@ -89,7 +89,15 @@ export function createRun(options: RunOptions): { run: Run; pushNow: PushNow; re
   async function lookOnly(call: Parameters<Run>[0]): Promise<RunSummary> {
     const report = createReport({ dryRun: true });
     const state = await readState(store.kv, options.stateKey);
-    const context = { report, log: call.log, isUncertain: false, hold: async () => undefined, signal: call.signal };
+    const context = {
+      report,
+      log: call.log,
+      isInDoubt: () => false,
+      intend: async () => undefined,
+      conclude: () => undefined,
+      hold: async () => undefined,
+      signal: call.signal,
+    };
     const session = { state, context, followsKill: false, save: async () => undefined };
     const billFrom = options.billFrom ?? now() - options.lagMs - dayMs;
     const deadline = now() + options.runMs;

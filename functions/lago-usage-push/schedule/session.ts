@@ -4,6 +4,7 @@ import { sleep as wait } from '#shared/retry.ts';
 import type { Lease, Store } from '#shared/store/store.ts';
 import type { DeliverContext } from '../delivery/deliver.ts';
 import type { HeldCalls } from '../delivery/held.ts';
+import { toMark } from '../delivery/memory.ts';
 import type { Report } from './report.ts';
 import { readState, type State, writeState } from './state.ts';
 
@@ -12,6 +13,8 @@ const leaseMs = 30_000;
 const beatMs = 8_000;
 
 export interface SessionOptions {
+  /** Whether Lago has events from before the first run of this store; asked once. */
+  lagoIsEmpty: (signal?: AbortSignal) => Promise<boolean>;
   store: Pick<Store, 'kv' | 'lease'>;
   stateKey: string;
   held: HeldCalls;
@@ -56,8 +59,8 @@ function keepAlive(lease: Lease): { isLost(): boolean; stop(): void } {
 }
 
 /**
- * Holds the lease around some deliveries, one at a time over all replicas. From its begin to its good end the state says
- * that Lago may have more than was noted. `work` resolves with true when nothing of an earlier failure can be left.
+ * Holds the lease around some deliveries, one at a time over all replicas. `isSettled` in what `work`
+ * resolves with says that everything from the beginning on has been gone through.
  */
 export async function withSession<T extends { isSettled: boolean }>(
   options: SessionOptions,
@@ -70,7 +73,6 @@ export async function withSession<T extends { isSettled: boolean }>(
   const beat = keepAlive(lease);
   try {
     const state = await readState(store.kv, stateKey);
-    const wasUncertain = state.isUncertain;
     const save = async () => {
       if (beat.isLost() || !(await lease.renew())) {
         throw new HttpError(409, 'Another run took over while this one stood still', { code: 'lease_lost' });
@@ -78,18 +80,30 @@ export async function withSession<T extends { isSettled: boolean }>(
       await writeState(store.kv, stateKey, state);
     };
     const followsKill = state.isRunning === true;
+    // A store that was lost looks like a new one: Lago tells them apart.
+    if (state.isUncertain && state.isRunning === undefined) state.isUncertain = !(await options.lagoIsEmpty(signal));
+    const inDoubt = new Set(state.inDoubt);
     const context: DeliverContext = {
       report,
       log,
       signal,
-      isUncertain: wasUncertain,
+      isInDoubt: (call) => state.isUncertain || inDoubt.has(toMark(call)),
+      async intend(calls) {
+        for (const call of calls) inDoubt.add(toMark(call));
+        state.inDoubt = [...inDoubt];
+        await save();
+      },
+      conclude(calls) {
+        for (const call of calls) inDoubt.delete(toMark(call));
+        state.inDoubt = [...inDoubt];
+      },
       hold: (calls) => held.hold(state.held, calls),
     };
-    Object.assign(state, { isUncertain: true, isRunning: true });
+    state.isRunning = true;
     await save();
     try {
       const result = await work({ state, context, followsKill, save });
-      state.isUncertain = wasUncertain && !result.isSettled;
+      if (result.isSettled) state.isUncertain = false;
       return result;
     } finally {
       state.isRunning = false;

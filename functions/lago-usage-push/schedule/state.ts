@@ -7,8 +7,10 @@ const shape = z.object({
   mark: z.number().optional(),
   /** A window that was begun and not ended: where to go on, and its end. */
   window: z.object({ at: z.number(), to: z.number() }).optional(),
-  /** True from the first event of a run until all of it ended well: Lago may then have more than we noted. */
+  /** True until the first run came to its end, where Lago had events that we know nothing of. */
   isUncertain: z.boolean(),
+  /** The calls that were being sent when a run failed or was killed: Lago may have them. */
+  inDoubt: z.array(z.string()).optional(),
   /** True while a run is at work: who finds it set follows one that was killed. */
   isRunning: z.boolean().optional(),
   inbox: z.string().optional(),
@@ -29,7 +31,7 @@ export function toStateKey(litellmUrl: string, lagoUrl: string): string {
     .slice(0, 16)}`;
 }
 
-/** The state; without one a first run, which cannot know what Lago has. */
+/** The state; without one a first run, which does not know what Lago has. */
 export async function readState(kv: KeyValue, key: string): Promise<State> {
   const found = shape.safeParse(await kv.get(key));
   if (found.success) return found.data;
