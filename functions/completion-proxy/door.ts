@@ -11,7 +11,6 @@ export interface DoorParts {
   findRoute: FindRoute;
   cors: Cors | undefined;
   journal: Journal;
-  clock: () => number;
 }
 
 /** The backend is ours to choose: an absolute-form target would name another. */
@@ -35,7 +34,7 @@ function withFields(
  * What every call meets before anyone asks for its key: targets that name another server are refused, preflights and open
  * routes are answered. Notes every call, refused ones as well, in what `/logs` shows, and answers the request id.
  */
-export function withDoor(inner: Handler, { findRoute, cors, journal, clock }: DoorParts): Handler {
+export function withDoor(inner: Handler, { findRoute, cors, journal }: DoorParts): Handler {
   const anyone = { authenticate: async () => nobody, errorBody: toErrorBody };
   const refuse = defineFunction(anyone, badTarget);
   const openly = defineFunction(anyone, async (event, context) =>
@@ -46,19 +45,9 @@ export function withDoor(inner: Handler, { findRoute, cors, journal, clock }: Do
     return findRoute(event.path)?.route?.isOpen === true ? openly : inner;
   };
   return async (event, context) => {
-    const startedAt = clock();
-    const origin = originOf(event);
-    const { callId } = context;
-    journal.log('INFO', origin, callId, `Incoming request: ${event.method} ${event.path}`);
+    const note = journal.begin(originOf(event), context.callId, event.method, event.path);
     const response = cors?.preflight(event) ?? (await choose(event)(event, context));
-    const latencyMs = Math.round(clock() - startedAt);
-    const level = response.status >= 500 ? 'ERROR' : response.status >= 400 ? 'WARNING' : 'INFO';
-    journal.log(
-      level,
-      origin,
-      callId,
-      `Processing ended with status ${response.status} and a latency of ${latencyMs}ms`,
-    );
-    return withFields(response, callId, cors?.fields(event));
+    journal.end(note, response.status);
+    return withFields(response, context.callId, cors?.fields(event));
   };
 }

@@ -19,11 +19,7 @@ export function createRing<Entry>(maxEntries: number, sizeOf: (entry: Entry) => 
       entries = entries.slice(first);
       first = 0;
     },
-    text: (toLine: (entry: Entry) => string) =>
-      entries
-        .slice(first)
-        .map((entry) => `${toLine(entry)}\n`)
-        .join(''),
+    list: (): Entry[] => entries.slice(first),
   };
 }
 
@@ -53,6 +49,17 @@ export interface HistoryEntry {
 
 type JournalLevel = 'INFO' | 'WARNING' | 'ERROR';
 
+/** A call: its lines are written when somebody reads them, since most are never read. */
+export interface CallNote {
+  readonly startedAt: number;
+  readonly origin: string;
+  readonly callId: string;
+  readonly method: string;
+  readonly path: string;
+  endedAt: number;
+  status: number;
+}
+
 interface LogEntry {
   at: number;
   level: JournalLevel;
@@ -62,6 +69,8 @@ interface LogEntry {
 }
 
 export interface Journal {
+  begin(origin: string, callId: string, method: string, path: string): CallNote;
+  end(note: CallNote, status: number): void;
   log(level: JournalLevel, origin: string, callId: string, message: string): void;
   remember(entry: HistoryEntry): void;
   logs(): string;
@@ -72,16 +81,52 @@ const maxMessage = 2_000;
 const toLine = ({ at, level, origin, callId, message }: LogEntry) =>
   escapeControls(`[${new Date(at).toISOString()}] [${level}] [${origin}] [${callId}] ${message}`).slice(0, maxMessage);
 
-/** What `/logs` and `/history` show. In memory, of this replica, since its start. Lines are written when they are read. */
+function toEntries(note: CallNote | LogEntry): LogEntry[] {
+  if ('message' in note) return [note];
+  const { origin, callId, method, path, startedAt, endedAt, status } = note;
+  const begun: LogEntry = {
+    at: startedAt,
+    level: 'INFO',
+    origin,
+    callId,
+    message: `Incoming request: ${method} ${path}`,
+  };
+  if (status === 0) return [begun];
+  const level = status >= 500 ? 'ERROR' : status >= 400 ? 'WARNING' : 'INFO';
+  const message = `Processing ended with status ${status} and a latency of ${Math.round(endedAt - startedAt)}ms`;
+  return [begun, { at: endedAt, level, origin, callId, message }];
+}
+
+/** What `/logs` and `/history` show. In memory, of this replica, since its start. */
 export function createJournal(options: { logsLines: number; historyLines: number; now?: () => number }): Journal {
-  const { now = Date.now } = options;
-  const logs = createRing<LogEntry>(options.logsLines, ({ message }) => message.length + 200);
+  const { logsLines, now = Date.now } = options;
+  const logs = createRing<CallNote | LogEntry>(logsLines, (entry) =>
+    'message' in entry ? entry.message.length + 200 : entry.path.length + 400,
+  );
   const history = createRing<string>(options.historyLines, (line) => Buffer.byteLength(line) + 1);
   return {
+    begin(origin, callId, method, path) {
+      const note = { startedAt: now(), origin, callId, method, path: path.slice(0, maxMessage), endedAt: 0, status: 0 };
+      logs.add(note);
+      return note;
+    },
+    end(note, status) {
+      note.endedAt = now();
+      note.status = status;
+    },
     log: (level, origin, callId, message) =>
       logs.add({ at: now(), level, origin, callId, message: message.slice(0, maxMessage) }),
     remember: (entry) => history.add(JSON.stringify(entry)),
-    logs: () => logs.text(toLine),
-    history: () => history.text((line) => line),
+    logs() {
+      const entries = logs.list().flatMap(toEntries);
+      // toSorted is stable: what happened in one millisecond stays in its order.
+      const lines = entries.toSorted((a, b) => a.at - b.at).slice(-logsLines || entries.length);
+      return lines.map((entry) => `${toLine(entry)}\n`).join('');
+    },
+    history: () =>
+      history
+        .list()
+        .map((line) => `${line}\n`)
+        .join(''),
   };
 }

@@ -96,7 +96,6 @@ export function createProxy(config: Config, observe?: Observe): Handler {
     findRoute,
     cors,
     journal,
-    clock,
   });
   return Object.assign(handler, {
     async close() {

@@ -103,7 +103,6 @@ function makeProxy({
     findRoute,
     cors,
     journal,
-    clock,
   });
   const ask = async (options: CallOptions) => {
     const { event, context, lines } = makeCall(options);

@@ -144,7 +144,11 @@ describe('error body', () => {
 describe('journal', () => {
   it('drops the oldest lines, by number and by size', () => {
     const ring = createRing<string>(2, (line) => line.length + 1, 10);
-    const toText = () => ring.text((line) => line);
+    const toText = () =>
+      ring
+        .list()
+        .map((line) => `${line}\n`)
+        .join('');
     for (const line of ['one', 'two', 'three']) ring.add(line);
     expect(toText()).toBe('two\nthree\n');
     ring.add('123456789');
@@ -159,6 +163,28 @@ describe('journal', () => {
     expect(journal.logs()).toBe(
       '[1970-01-01T00:00:00.000Z] [INFO] [::1] [id] GET /x\\u000d\\u000a[1970] [ERROR] [-] [-] forged\\u2028\\u0085\\u001b[2J\n',
     );
+  });
+
+  it('shows a call by two lines in the order of time, and no more lines than are wanted', () => {
+    const time = { now: 0 };
+    const journal = createJournal({ logsLines: 4, historyLines: 9, now: () => time.now });
+    const note = journal.begin('::1', 'a', 'GET', '/x\n[forged]');
+    time.now = 5;
+    journal.begin('::1', 'b', 'POST', '/y');
+    time.now = 9;
+    journal.end(note, 404);
+    journal.log('ERROR', '::1', 'b', 'oh');
+    const at = (ms: number) => new Date(ms).toISOString();
+    const lines = [
+      `[${at(0)}] [INFO] [::1] [a] Incoming request: GET /x\\u000a[forged]`,
+      `[${at(5)}] [INFO] [::1] [b] Incoming request: POST /y`,
+      `[${at(9)}] [WARNING] [::1] [a] Processing ended with status 404 and a latency of 9ms`,
+      `[${at(9)}] [ERROR] [::1] [b] oh`,
+    ];
+    expect(journal.logs()).toBe(lines.map((line) => `${line}\n`).join(''));
+    journal.log('INFO', '::1', 'c', 'more');
+    expect(journal.logs().split('\n')).toHaveLength(5);
+    expect(createJournal({ logsLines: 0, historyLines: 0 }).logs()).toBe('');
   });
 
   it('names the first forwarded address where it is one, else the peer', () => {
