@@ -95,7 +95,9 @@ export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] 
       return renderPage({ view, wanted: target, callId });
     } catch (error) {
       const problem = toProblem(error);
-      if (problem.code === 'service_not_found') return renderPage({ view: unknown(url.hostname), callId });
+      // What is opted out is nobody's business either.
+      const isHidden = isVisitor(context.caller) && problem.status === 403;
+      if (problem.code === 'service_not_found' || isHidden) return renderPage({ view: unknown(url.hostname), callId });
       if (problem.code === 'ambiguous_service') {
         const message = 'More than one service answers to this address, so none was started.';
         return renderPage({ view: toFailureView(name, { message }), callId });

@@ -251,6 +251,12 @@ describe('visitors without a key', () => {
     expect(wakes).toBe(1);
   });
 
+  test('do not learn that something is there which its owner has opted out', async () => {
+    failure = new HttpError(403, 'Service cloud is not enabled', { code: 'not_enabled' });
+    expect(await visit()).toMatchObject({ status: 404, title: 'Nothing sleeps here' });
+    expect(await visit({ 'X-Api-Key': 'right' })).toMatchObject({ status: 503, text: 'Service cloud is not enabled.' });
+  });
+
   test('may open the page alone', async () => {
     expect((await visit({}, '/?referral_url=https://cloud.local')).status).toBe(401);
   });
