@@ -40,7 +40,6 @@ const upstreams: Upstream[] = [
     bold: (now) => ({
       BILL_FROM: new Date(now.getTime() - 86_400_000).toISOString().slice(0, 10),
       TRUST_REQUEST_USER: 'true',
-      PREFLIGHT: 'off',
       BILLING_PERIOD: 'none',
     }),
   },
