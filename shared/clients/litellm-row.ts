@@ -63,6 +63,10 @@ const hasOffset = /(Z|[+-]\d{2}:?\d{2})$/i;
 function toMoment(row: Columns, name: string): Date {
   const value = row[name];
   if (typeof value === 'string') {
+    if (value.length > 19 && value[10] === 'T' && value.endsWith('Z')) {
+      const ms = Date.parse(value);
+      if (!Number.isNaN(ms)) return new Date(ms);
+    }
     const iso = value.trim().replace(' ', 'T');
     const date = new Date(hasOffset.test(iso) ? iso : `${iso}Z`);
     if (!Number.isNaN(date.getTime())) return date;

@@ -71,17 +71,28 @@ export function createRowFold({ columns, needed, dayOf, limit = maxCells }: RowF
     add(rows: readonly SpendRow[]) {
       const read = kept.map((column) => readers[column]);
       for (const row of rows) {
-        add(
-          dayOf(row.startTime),
-          read.map((value) => value(row)),
-          {
-            spend: row.spend,
-            requests: 1,
-            input: row.promptTokens,
-            output: row.completionTokens,
-            total: row.totalTokens,
-          },
-        );
+        const day = dayOf(row.startTime);
+        // Most rows have a cell already: its key is made without anything else.
+        let key: string = day;
+        for (const value of read) key += `\0${value(row)}`;
+        const sum = sums.get(key);
+        if (sum !== undefined) {
+          sum.spend += row.spend;
+          sum.requests += 1;
+          sum.input += row.promptTokens;
+          sum.output += row.completionTokens;
+          sum.total += row.totalTokens;
+          continue;
+        }
+        sums.set(key, {
+          day,
+          values: read.map((value) => value(row)),
+          spend: row.spend,
+          requests: 1,
+          input: row.promptTokens,
+          output: row.completionTokens,
+          total: row.totalTokens,
+        });
       }
       if (sums.size > limit && kept.length > needed.length) narrow();
     },
