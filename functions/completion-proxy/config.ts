@@ -1,10 +1,13 @@
 import * as z from 'zod';
-import { authSettings, logSettings } from '#shared/config/common.ts';
+import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
 import { flag, httpUrl, integer, list, loadSettings, optionalSecret } from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
 import { type Backend, kinds } from './backends/backend.ts';
 import { type BackendDefaults, parseBackends, toBackend } from './backends/parse.ts';
+import { type Policies, parsePolicies } from './callers/policy.ts';
+import defaultPrices from './usage/default-prices.json' with { type: 'json' };
+import { readPrices } from './usage/prices.ts';
 
 const text = (fallback: string) => z.string().default(fallback);
 const milliseconds = (fallback: number) => integer({ fallback, max: 86_400_000 });
@@ -35,9 +38,46 @@ const aliases = () =>
       }
     });
 
+/** A setting that a parser of ours reads; its ConfigError names the place in it. */
+const parsed = <Value>(parse: (text: string | undefined) => Value) =>
+  z
+    .string()
+    .optional()
+    .transform((given, context): Value => {
+      try {
+        return parse(given);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        for (const problem of error.problems) context.addIssue(problem.replace(/^[A-Z]+:? ?/, ''));
+        return z.NEVER;
+      }
+    });
+
+function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ConfigError([`${name}: is not JSON`]);
+  }
+}
+
+function parsePatterns(text: string | undefined): RegExp[] {
+  if (text === undefined) return [];
+  const list = z.array(z.string().min(1)).safeParse(parseJson('REDACT', text));
+  if (!list.success) throw new ConfigError(['REDACT: must be a JSON list of regular expressions']);
+  return list.data.map((source) => {
+    try {
+      return new RegExp(source, 'gu');
+    } catch {
+      throw new ConfigError([`REDACT: ${source} is no regular expression`]);
+    }
+  });
+}
+
 export const settings = z.object({
   ...authSettings,
   ...logSettings,
+  ...storeSettings,
   BACKENDS: z.string().optional(),
   BACKEND_URL: httpUrl().optional(),
   BACKEND_KIND: z.enum(kinds).default('plain'),
@@ -73,6 +113,16 @@ export const settings = z.object({
   SSE_PING_S: seconds(15),
   OWN_ROUTES: z.enum(['short', 'prefixed']).default('short'),
   CORS_ORIGINS: list().default([]),
+  CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),
+  PRICES: parsed((text) => readPrices(defaultPrices, text === undefined ? {} : parseJson('PRICES', text))),
+  HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
+  HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
+  HISTORY_CONTENT: z.enum(['none', 'full']).default('none'),
+  HISTORY_CONTENT_BYTES: integer({ fallback: 16_384, min: 1, max: 1024 * 1024 }),
+  HISTORY_REDACT: parsed(parsePatterns),
+  USAGE_WEBHOOK_URL: httpUrl().optional(),
+  'usage-webhook-secret': optionalSecret(),
+  'usage-webhook-key': optionalSecret(),
   LOGS_LINES: integer({ fallback: 1_000, max: 100_000 }),
   HISTORY_LINES: integer({ fallback: 1_000, max: 100_000 }),
 });

@@ -2,6 +2,7 @@ import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
+import { openAccounting } from './accounting.ts';
 import { watchHealth } from './backends/health.ts';
 import { isGlob } from './backends/patterns.ts';
 import { createPools } from './backends/pools.ts';
@@ -15,7 +16,7 @@ import { createProxyHandler } from './handler.ts';
 import { createJournal } from './journal.ts';
 import { createCors } from './own/cors.ts';
 import { createFindRoute, createOwnRoutes } from './own/routes.ts';
-import type { Observe } from './road/observer.ts';
+import type { CallRecord } from './records/record.ts';
 import { createRoad } from './road/road.ts';
 
 const clock = () => performance.now();
@@ -39,7 +40,7 @@ function toModelOf({ settings, backends }: Config) {
 }
 
 /** The whole function from its settings; `close` ends the health checks and lets the backends' connections go. */
-export function createProxy(config: Config, observe?: Observe): Handler {
+export function createProxy(config: Config, sink?: (record: CallRecord) => void): Handler {
   const { settings, backends } = config;
   const authenticate = createAuthenticate(settings, 'completion-proxy');
   const pools = createPools();
@@ -62,6 +63,15 @@ export function createProxy(config: Config, observe?: Observe): Handler {
     readyTimeoutMs: settings.READY_TIMEOUT,
     log: createLogger({ level: settings.LOG_LEVEL }),
   });
+  const journal = createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES });
+  const accounting = openAccounting(settings, {
+    upstreams,
+    journal,
+    now: Date.now,
+    clock,
+    ...(sink === undefined ? {} : { sink }),
+  });
+  const { limits } = accounting;
   const road = createRoad({
     upstreams,
     find: pools.find,
@@ -71,9 +81,9 @@ export function createProxy(config: Config, observe?: Observe): Handler {
     retries: settings.RETRIES,
     retryBaseMs: settings.RETRY_BASE_MS,
     retryMaxWaitMs: settings.RETRY_MAX_WAIT_MS,
-    ...(observe === undefined ? {} : { observe }),
+    observe: accounting.observe,
+    admit: limits.admit,
   });
-  const journal = createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES });
   const routes = createOwnRoutes({
     completion: {
       generate: createGenerate({ road, backends, modelOf: toModelOf(config) }),
@@ -83,11 +93,17 @@ export function createProxy(config: Config, observe?: Observe): Handler {
       now,
       clock,
     },
-    models: { upstreams, find: pools.find, modelAliases: settings.MODEL_ALIASES, mayUse: () => true },
+    models: {
+      upstreams,
+      find: pools.find,
+      modelAliases: settings.MODEL_ALIASES,
+      mayUse: ({ name }, model) => limits.mayUse(name, model),
+    },
     journal,
     health,
     now,
   });
+  routes.push(...accounting.routes);
   const findRoute = createFindRoute(routes, settings.OWN_ROUTES);
   const cors = createCors(settings.CORS_ORIGINS);
   const hasProxyPrefix = settings.OWN_ROUTES === 'short';
@@ -101,6 +117,7 @@ export function createProxy(config: Config, observe?: Observe): Handler {
     async close() {
       health.close();
       await pools.close();
+      await accounting.close();
     },
   });
 }

@@ -3,8 +3,6 @@ import { usageRecord } from '#shared/usage.ts';
 import { readConfig } from '../../functions/completion-proxy/config.ts';
 import { createProxy } from '../../functions/completion-proxy/proxy.ts';
 import { type CallRecord, toUsageRecord } from '../../functions/completion-proxy/records/record.ts';
-import { createRecorder } from '../../functions/completion-proxy/records/recorder.ts';
-import { readPrices } from '../../functions/completion-proxy/usage/prices.ts';
 import { until } from '../support/bundle-process.ts';
 import {
   type Act,
@@ -30,7 +28,7 @@ async function startBackend(...acts: Act[]) {
   return backend;
 }
 
-const prices = readPrices({ m: { input_cost_per_token: 0.001, output_cost_per_token: 0.01 } });
+const prices = '{"m": {"input_cost_per_token": 0.001, "output_cost_per_token": 0.01}}';
 
 /** The proxy with a recorder at its road, and the records of its calls as they end. */
 async function startProxy(env: Record<string, unknown>) {
@@ -38,16 +36,10 @@ async function startProxy(env: Record<string, unknown>) {
     name,
     typeof value === 'string' ? value : JSON.stringify(value),
   ]);
-  const settings = { AUTH: 'none', RETRY_BASE_MS: '1', SSE_PING_S: '0', HEALTHCHECK_INTERVAL_S: '0' };
+  const settings = { AUTH: 'none', RETRY_BASE_MS: '1', SSE_PING_S: '0', HEALTHCHECK_INTERVAL_S: '0', PRICES: prices };
   const records: CallRecord[] = [];
-  const observe = createRecorder({
-    prices,
-    sinks: [(record) => records.push(record)],
-    now: Date.now,
-    clock: () => performance.now(),
-  });
   const config = await readConfig({ ...settings, ...Object.fromEntries(texts) });
-  const proxy = await serveHandler(createProxy(config, observe));
+  const proxy = await serveHandler(createProxy(config, (record) => records.push(record)));
   closing.push(() => proxy.close());
   const next = () => until('the call is recorded', () => records.shift());
   return { url: proxy.url, records, next };

@@ -16,6 +16,8 @@ export interface LimitsOptions {
 
 export interface Limits {
   mayUse(caller: string, model: string): boolean;
+  /** Whether a caller sees what others do: everybody, as long as nobody has an entry in CALLERS. */
+  isAdmin(caller: string): boolean;
   /** Counts the call. Throws HttpError 400, 403, 404 and 429 with `Retry-After`. */
   admit(facts: CallFacts): void;
   /** A sink of the recorder: charges what a call used and cost. */
@@ -105,6 +107,8 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     mayUse(caller, model) {
       return accountOf(caller)?.policy.models?.matches(model) ?? true;
     },
+
+    isAdmin: (caller) => policies.size === 0 || accountOf(caller)?.policy.isAdmin === true,
 
     admit(facts) {
       const account = accountOf(facts.caller.name);

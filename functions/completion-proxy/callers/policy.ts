@@ -5,6 +5,8 @@ import { createPatterns, type Patterns } from '../backends/patterns.ts';
 
 /** What a caller may do. Absent is no limit. */
 export interface Policy {
+  /** Sees the calls, logs and metrics of everybody; without it a key of the list sees its own calls. */
+  isAdmin?: boolean | undefined;
   models?: Patterns | undefined;
   requestsPerMinute?: number | undefined;
   tokensPerMinute?: number | undefined;
@@ -17,6 +19,7 @@ export type Policies = ReadonlyMap<string, Policy>;
 
 const count = z.number().int().positive().max(1e12);
 const entry = z.strictObject({
+  admin: z.boolean().optional(),
   models: z.array(z.string().min(1)).min(1).optional(),
   requests_per_minute: count.optional(),
   tokens_per_minute: count.optional(),
@@ -54,6 +57,7 @@ export function parsePolicies(text: string): Policies {
     Object.entries(parsed.data).map(([name, given]): [string, Policy] => [
       name,
       {
+        isAdmin: given.admin,
         models: given.models && createPatterns(given.models),
         requestsPerMinute: given.requests_per_minute,
         tokensPerMinute: given.tokens_per_minute,

@@ -38,7 +38,6 @@ export function createOwnRoutes({ completion, models, journal, health, now }: Ow
     { method: 'GET', path: '/', isShared: true, answer: ok },
     { method: 'POST', path: '/completion', answer: (event, context) => complete(event, context, completion) },
     { method: 'GET', path: '/logs', answer: () => text(200, journal.logs()) },
-    { method: 'GET', path: '/history', answer: () => text(200, journal.history()) },
     { method: 'GET', path: '/health', isOpen: true, answer: ok },
     {
       method: 'GET',

@@ -4,10 +4,18 @@ import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type UsageScan } from '../usage/scan.ts';
 import type { CallRecord, FailedAttempt } from './record.ts';
 
+/** What is kept of prompts and answers: their beginning, without what the patterns match. */
+export interface ContentRule {
+  maxBytes: number;
+  redact: readonly RegExp[];
+}
+
 export interface RecorderParts {
   prices: Prices;
   /** Told of each call when it has ended; must not throw. */
   sinks: readonly ((record: CallRecord, facts: CallFacts) => void)[];
+  /** Absent: neither prompts nor answers are kept. */
+  content?: ContentRule | undefined;
   /** ms since 1970. */
   now: () => number;
   /** For durations. */
@@ -37,9 +45,16 @@ class CallRecorder implements CallObserver {
   #firstByteMs: number | null = null;
   #chunks = 0;
   #bytes = 0;
+  readonly #prompt: Buffer | undefined;
+  readonly #answer: Buffer[] | undefined;
 
-  constructor(facts: CallFacts, parts: RecorderParts) {
+  constructor(facts: CallFacts, parts: RecorderParts, requestBody: Buffer | undefined) {
     this.#facts = facts;
+    if (parts.content !== undefined) {
+      // A copy of the beginning: a slice would hold the whole body in memory.
+      this.#prompt = Buffer.from(requestBody?.subarray(0, parts.content.maxBytes) ?? '');
+      this.#answer = [];
+    }
     this.#parts = parts;
     this.#startedAt = parts.now();
     this.#startedClock = parts.clock();
@@ -80,6 +95,8 @@ class CallRecorder implements CallObserver {
 
   chunk(chunk: Buffer): void {
     this.#chunks += 1;
+    if (this.#answer !== undefined && this.#bytes < this.#parts.content!.maxBytes)
+      this.#answer.push(Buffer.from(chunk));
     this.#bytes += chunk.length;
     this.#scan?.note(chunk);
   }
@@ -87,6 +104,12 @@ class CallRecorder implements CallObserver {
   ended(outcome: Outcome, status: number): void {
     const record = this.#toRecord(outcome, status);
     for (const sink of this.#parts.sinks) sink(record, this.#facts);
+  }
+
+  #toText(bytes: Buffer): string {
+    const { maxBytes, redact } = this.#parts.content!;
+    const text = bytes.toString('utf8', 0, maxBytes);
+    return redact.reduce((left, pattern) => left.replace(pattern, '[redacted]'), text);
   }
 
   #toRecord(outcome: Outcome, status: number): CallRecord {
@@ -128,6 +151,9 @@ class CallRecorder implements CallObserver {
       chunks: this.#chunks,
       answer_bytes: this.#bytes,
       finish_reason: told?.finishReason ?? null,
+      ...(this.#answer === undefined
+        ? {}
+        : { prompt: this.#toText(this.#prompt!), completion: this.#toText(Buffer.concat(this.#answer)) }),
     };
   }
 }
@@ -135,5 +161,5 @@ class CallRecorder implements CallObserver {
 /** Watches every call of a model: each yields one record, told to the sinks. */
 export const createRecorder =
   (parts: RecorderParts): Observe =>
-  (facts) =>
-    facts.isLlm ? new CallRecorder(facts, parts) : undefined;
+  (facts, requestBody) =>
+    facts.isLlm ? new CallRecorder(facts, parts, requestBody) : undefined;

@@ -51,5 +51,8 @@ export interface CallObserver {
   ended?(outcome: Outcome, status: number): void;
 }
 
-/** Asked once a call, when it is known what is called. undefined: nobody watches this one. */
-export type Observe = (facts: CallFacts) => CallObserver | undefined;
+/**
+ * Asked once a call, when it is known what is called. `requestBody` is there where it is kept whole; an observer that holds
+ * on to it holds it in memory as long as the call lasts. undefined: nobody watches this one.
+ */
+export type Observe = (facts: CallFacts, requestBody: Buffer | undefined) => CallObserver | undefined;

@@ -1,4 +1,5 @@
 import { HttpError } from '#shared/errors.ts';
+import { toProblem } from '#shared/http/problem.ts';
 import type { Upstream } from '../backends/upstream.ts';
 import { dialectOf, findLlmRoute } from '../routing/llm-route.ts';
 import { planCall } from '../routing/plan.ts';
@@ -17,6 +18,8 @@ export interface RoadOptions extends AttemptOptions {
   /** Silence after which a comment goes into an event stream; 0 is never. */
   ssePingMs: number;
   observe?: Observe;
+  /** Throws HttpError for a call that its caller may not make. */
+  admit?: (facts: CallFacts) => void;
 }
 
 /** Carries a call to a backend and the answer back. Rejects with HttpError or UpstreamError when there is none. */
@@ -76,9 +79,17 @@ export function createRoad(options: RoadOptions): Road {
       stream,
     };
     const { path, onlyKind } = request;
-    const plan = planCall(upstreams, { path, model: alias ?? requestedModel, onlyKind }, options.random);
+    const observer = observe?.(facts, body !== undefined && 'whole' in body ? body.whole : undefined);
+    let plan: readonly Upstream[];
+    try {
+      options.admit?.(facts);
+      plan = planCall(upstreams, { path, model: alias ?? requestedModel, onlyKind }, options.random);
+    } catch (error) {
+      observer?.ended?.('refused', toProblem(error).status);
+      throw error;
+    }
     return new Promise((resolve, reject) => {
-      const call = new Call({ request, route, scan, facts }, observe?.(facts), resolve, reject);
+      const call = new Call({ request, route, scan, facts }, observer, resolve, reject);
       if (stream && ssePingMs > 0 && route !== undefined && dialect !== 'ollama') call.keepAlive(ssePingMs);
       attempt(call, plan, body, options);
     });

@@ -1,0 +1,130 @@
+import { signBody } from '#shared/auth/keys.ts';
+import { createHttpClient } from '#shared/clients/http.ts';
+import { json } from '#shared/http/respond.ts';
+import { createLogger, type Logger } from '#shared/log.ts';
+import { metricsContentType } from '#shared/metrics.ts';
+import { openStore } from '#shared/store/open.ts';
+import type { Store } from '#shared/store/store.ts';
+import type { UsageRecord } from '#shared/usage.ts';
+import type { Upstream } from './backends/upstream.ts';
+import { createLimits, type Limits } from './callers/limits.ts';
+import type { Settings } from './config.ts';
+import type { Journal } from './journal.ts';
+import { createProxyMetrics } from './metrics/metrics.ts';
+import type { OwnRoute } from './own/routes.ts';
+import { createHistory, type History } from './records/history.ts';
+import type { CallRecord } from './records/record.ts';
+import { createRecorder } from './records/recorder.ts';
+import { adminOnly, answerHistory } from './records/routes.ts';
+import { createUsageSender } from './records/usage-sender.ts';
+import type { Observe } from './road/observer.ts';
+
+/** What the gateway knows of the calls that pass: who may make them, what they used, and how they ended. */
+export interface Accounting {
+  observe: Observe;
+  limits: Limits;
+  routes: OwnRoute[];
+  close(): Promise<void>;
+}
+
+export interface AccountingParts {
+  upstreams: readonly Upstream[];
+  journal: Journal;
+  now: () => number;
+  clock: () => number;
+  /** Told of each record as well. */
+  sink?: (record: CallRecord) => void;
+}
+
+const dayMs = 86_400_000;
+
+/** Posts batches of usage records as lago-usage-push takes them, signed where there is a key. */
+function createPost(settings: Settings): ((records: UsageRecord[]) => Promise<void>) | undefined {
+  const { USAGE_WEBHOOK_URL: url, 'usage-webhook-secret': secret, 'usage-webhook-key': key } = settings;
+  if (url === undefined) return undefined;
+  const { origin, pathname, search } = new URL(url);
+  const client = createHttpClient({ service: 'The usage webhook', baseUrl: origin, timeoutMs: 30_000, attempts: 1 });
+  return async (records) => {
+    const batch = { version: 1, records };
+    const [signature, credential] = [secret?.read(), key?.read()];
+    await client.request({
+      method: 'POST',
+      path: pathname + search,
+      json: batch,
+      headers: {
+        // Over the very bytes that are sent: the client writes JSON as JSON.stringify does.
+        ...(signature === undefined ? {} : { 'X-Hub-Signature-256': signBody(JSON.stringify(batch), signature) }),
+        ...(credential === undefined ? {} : { 'X-Api-Key': credential }),
+      },
+    });
+  };
+}
+
+function openHistory(
+  settings: Settings,
+  store: Store,
+  log: Logger,
+  { now, onLost }: { now: () => number; onLost: (records: number) => void },
+): History | undefined {
+  const { HISTORY_DAYS, HISTORY_RECORDS } = settings;
+  // A webhook is sent from what history holds.
+  const days = HISTORY_DAYS === 0 && settings.USAGE_WEBHOOK_URL !== undefined ? 1 : HISTORY_DAYS;
+  if (days === 0) return undefined;
+  return createHistory({ store, log, now, keepMs: days * dayMs, keepRecords: HISTORY_RECORDS, onLost });
+}
+
+export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
+  const { upstreams, journal, now, clock } = parts;
+  const log = createLogger({ level: settings.LOG_LEVEL });
+  const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
+  const metrics = createProxyMetrics(upstreams);
+  const history = openHistory(settings, store, log, { now, onLost: (records) => metrics.lost('history', records) });
+  let storeFailed = false;
+  const limits = createLimits({
+    policies: settings.CALLERS,
+    addShared: store.durable ? (key, amount, ttlMs) => store.kv.add(key, amount, { ttlMs }) : undefined,
+    now,
+    onStoreError: (error) => {
+      if (!storeFailed) log.error('limits are counted by each replica alone: the store does not answer', { error });
+      storeFailed = true;
+    },
+  });
+  const post = createPost(settings);
+  const sender = post && createUsageSender({ store, post, log, onLost: (records) => metrics.lost('webhook', records) });
+  sender?.start();
+
+  const sinks = [metrics.count, limits.settle, ...(history === undefined ? [] : [history.add])];
+  if (parts.sink !== undefined) sinks.push(parts.sink);
+  const content =
+    settings.HISTORY_CONTENT === 'full'
+      ? { maxBytes: settings.HISTORY_CONTENT_BYTES, redact: settings.HISTORY_REDACT }
+      : undefined;
+  const historyParts = { history, journal, limits, now };
+
+  return {
+    observe: createRecorder({ prices: settings.PRICES, sinks, content, now, clock }),
+    limits,
+    routes: [
+      { method: 'GET', path: '/history', answer: (event, context) => answerHistory(event, context, historyParts) },
+      {
+        method: 'GET',
+        path: '/metrics',
+        answer: (_event, { caller }) => {
+          if (!limits.isAdmin(caller.name)) throw adminOnly();
+          return { status: 200, headers: { 'Content-Type': metricsContentType }, body: metrics.render() };
+        },
+      },
+      {
+        method: 'GET',
+        path: '/key',
+        isPrefixedOnly: true,
+        answer: (_event, { caller }) => json(200, limits.describe(caller.name), { 'Cache-Control': 'no-store' }),
+      },
+    ],
+    async close() {
+      await history?.close();
+      await sender?.close();
+      await store.close();
+    },
+  };
+}
