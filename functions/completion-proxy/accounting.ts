@@ -1,8 +1,6 @@
 import { signBody } from '#shared/auth/keys.ts';
 import { createHttpClient } from '#shared/clients/http.ts';
-import { json } from '#shared/http/respond.ts';
 import { createLogger, type Logger } from '#shared/log.ts';
-import { metricsContentType } from '#shared/metrics.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
@@ -15,7 +13,7 @@ import type { OwnRoute } from './own/routes.ts';
 import { createHistory, type History } from './records/history.ts';
 import type { CallRecord } from './records/record.ts';
 import { createRecorder } from './records/recorder.ts';
-import { adminOnly, answerHistory } from './records/routes.ts';
+import { createRecordRoutes } from './records/routes.ts';
 import { createUsageSender } from './records/usage-sender.ts';
 import type { Observe } from './road/observer.ts';
 
@@ -99,28 +97,11 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
     settings.HISTORY_CONTENT === 'full'
       ? { maxBytes: settings.HISTORY_CONTENT_BYTES, redact: settings.HISTORY_REDACT }
       : undefined;
-  const historyParts = { history, journal, limits, now };
 
   return {
     observe: createRecorder({ prices: settings.PRICES, sinks, content, now, clock }),
     limits,
-    routes: [
-      { method: 'GET', path: '/history', answer: (event, context) => answerHistory(event, context, historyParts) },
-      {
-        method: 'GET',
-        path: '/metrics',
-        answer: (_event, { caller }) => {
-          if (!limits.isAdmin(caller.name)) throw adminOnly();
-          return { status: 200, headers: { 'Content-Type': metricsContentType }, body: metrics.render() };
-        },
-      },
-      {
-        method: 'GET',
-        path: '/key',
-        isPrefixedOnly: true,
-        answer: (_event, { caller }) => json(200, limits.describe(caller.name), { 'Cache-Control': 'no-store' }),
-      },
-    ],
+    routes: createRecordRoutes({ history, journal, limits, metrics, now }),
     async close() {
       await history?.close();
       await sender?.close();

@@ -76,6 +76,8 @@ function parsePatterns(text: string | undefined): RegExp[] {
 
 export const settings = z.object({
   ...authSettings,
+  // A signature is over the whole body: nothing could be passed on before its last byte.
+  AUTH: authSettings.AUTH.refine((methods) => !methods.includes('hmac'), 'takes api-key or none here, and not hmac'),
   ...logSettings,
   ...storeSettings,
   BACKENDS: z.string().optional(),
@@ -114,6 +116,7 @@ export const settings = z.object({
   OWN_ROUTES: z.enum(['short', 'prefixed']).default('short'),
   CORS_ORIGINS: list().default([]),
   CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),
+  FORWARD_AUTHORIZATION: flag(false),
   PRICES: parsed((text) => readPrices(defaultPrices, text === undefined ? {} : parseJson('PRICES', text))),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
   HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
@@ -144,6 +147,7 @@ const toDefaults = (given: Settings): BackendDefaults => ({
   },
   maxConcurrency: given.ALLOW_PARALLEL ? given.MAX_CONCURRENCY || Number.POSITIVE_INFINITY : 1,
   cancelOnDisconnect: given.CANCEL_ON_DISCONNECT,
+  forwardAuthorization: given.FORWARD_AUTHORIZATION,
   healthPath: given.HEALTHCHECK_ENDPOINT,
 });
 

@@ -3,6 +3,7 @@ import { HttpError } from '#shared/errors.ts';
 import type { CallContext, FunctionHandler } from '#shared/http/define.ts';
 import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import type { Upstream } from './backends/upstream.ts';
+import type { Limits } from './callers/limits.ts';
 import { timesPassed, toCallerHeaders } from './headers.ts';
 import { noBackend } from './own/models.ts';
 import type { FindRoute, OwnRoute } from './own/routes.ts';
@@ -14,6 +15,7 @@ export interface ProxyParts {
   findRoute: FindRoute;
   /** `/proxy/<path>` is the backend's `<path>`: the way to those that our own routes hide. */
   hasProxyPrefix: boolean;
+  limits: Pick<Limits, 'headers'>;
   /** CORS is ours: the backend's fields of it are left out. */
   withoutCors: boolean;
 }
@@ -49,6 +51,7 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   const call = { method, target, path, headers, rawHeaders, body, hasBody, caller, callId, signal, log };
   const answer = await parts.road(call);
   const fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors });
+  for (const field of parts.limits.headers(caller.name)) fields.push(field);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
   return { status: answer.status, headers: fields, body: answer.takeBody(), trailers: answer.trailers };

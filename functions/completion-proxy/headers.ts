@@ -31,19 +31,26 @@ function namedInConnection(raw: readonly string[]): ReadonlySet<string> {
 const authorizationOnly: ReadonlySet<string> = new Set(['authorization']);
 const apiKeyOnly: ReadonlySet<string> = new Set(['x-api-key']);
 const bothKeys: ReadonlySet<string> = new Set(['authorization', 'x-api-key']);
-const signatureOnly: ReadonlySet<string> = new Set(['x-hub-signature-256']);
 
 function passwordOf(basic: string): string {
   const pair = Buffer.from(basic, 'base64').toString('utf8');
   return pair.slice(pair.indexOf(':') + 1);
 }
 
-/** The fields that admitted the caller here: what opened our door must not be shown at the backend's. */
-function ownCredentials(headers: IncomingHttpHeaders, caller: Caller): ReadonlySet<string> {
-  if (caller.method === 'hmac') return signatureOnly;
-  if (caller.method !== 'api-key') return none;
+/**
+ * The fields that stay here: what opened our door, and `Authorization` whatever it holds, unless the backend is to have it
+ * (then our key came in `X-Api-Key`).
+ */
+function ownCredentials(
+  headers: IncomingHttpHeaders,
+  caller: Caller,
+  { forwardAuthorization = false }: Backend,
+): ReadonlySet<string> {
+  const isKeyed = caller.method === 'api-key';
+  if (forwardAuthorization) return isKeyed ? apiKeyOnly : none;
+  if (!isKeyed) return authorizationOnly;
   const [scheme = '', value = ''] = (headers.authorization ?? '').split(/\s+/, 2);
-  if (!/^(bearer|basic)$/i.test(scheme) || value === '') return apiKeyOnly;
+  if (!/^(bearer|basic)$/i.test(scheme) || value === '') return bothKeys;
   const key = /^basic$/i.test(scheme) ? passwordOf(value) : value;
   // An X-Api-Key beside it is meant for the backend (Anthropic's clients), unless it is the same key again.
   return headers['x-api-key'] === key ? bothKeys : authorizationOnly;
@@ -71,7 +78,7 @@ export function toBackendHeaders(
   isBodyAtHand = false,
 ): string[] {
   const named = namedInConnection(raw);
-  const own = ownCredentials(headers, caller);
+  const own = ownCredentials(headers, caller, backend);
   const key = backend.credential?.read();
   const kept: string[] = [];
   for (let index = 0; index < raw.length; index += 2) {

@@ -1,4 +1,4 @@
-import { createAuthenticate } from '#shared/auth/authenticate.ts';
+import { type Authenticate, createAuthenticate } from '#shared/auth/authenticate.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
@@ -42,7 +42,11 @@ function toModelOf({ settings, backends }: Config) {
 /** The whole function from its settings; `close` ends the health checks and lets the backends' connections go. */
 export function createProxy(config: Config, sink?: (record: CallRecord) => void): Handler {
   const { settings, backends } = config;
-  const authenticate = createAuthenticate(settings, 'completion-proxy');
+  const anyKey = createAuthenticate(settings, 'completion-proxy');
+  // Their Authorization is then the backend's: only X-Api-Key is looked at.
+  const authenticate: Authenticate = settings.FORWARD_AUTHORIZATION
+    ? (call) => anyKey({ ...call, headers: { ...call.headers, authorization: undefined } })
+    : anyKey;
   const pools = createPools();
   const upstreams = backends.map((backend) =>
     createUpstream(backend, {
@@ -101,13 +105,20 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     },
     journal,
     health,
+    records: accounting.routes,
     now,
   });
-  routes.push(...accounting.routes);
   const findRoute = createFindRoute(routes, settings.OWN_ROUTES);
   const cors = createCors(settings.CORS_ORIGINS);
   const hasProxyPrefix = settings.OWN_ROUTES === 'short';
-  const inner = createProxyHandler({ upstreams, road, findRoute, hasProxyPrefix, withoutCors: cors !== undefined });
+  const inner = createProxyHandler({
+    upstreams,
+    road,
+    findRoute,
+    hasProxyPrefix,
+    withoutCors: cors !== undefined,
+    limits,
+  });
   const handler = withDoor(defineFunction({ authenticate, errorBody: toErrorBody }, inner), {
     findRoute,
     cors,

@@ -39,6 +39,8 @@ export interface Backend {
   maxConcurrency: number;
   /** false: its work goes on when the caller leaves, and the rest of its answer is read and dropped. */
   cancelOnDisconnect: boolean;
+  /** The caller's `Authorization` reaches it; false without it. */
+  forwardAuthorization?: boolean | undefined;
   /** It logs and bills its calls itself. */
   billedBy?: 'litellm' | undefined;
   /** Asked by the health check; undefined is no check. */

@@ -47,6 +47,7 @@ export interface BackendDefaults {
   timeouts: BackendTimeouts;
   maxConcurrency: number;
   cancelOnDisconnect: boolean;
+  forwardAuthorization: boolean;
   /** For every backend that names none; undefined leaves it to the kind. */
   healthPath?: string | undefined;
 }
@@ -85,6 +86,7 @@ export function toBackend(
     weight: 1,
     maxConcurrency: defaults.maxConcurrency,
     cancelOnDisconnect: defaults.cancelOnDisconnect,
+    forwardAuthorization: defaults.forwardAuthorization,
     healthPath: defaults.healthPath ?? healthPathOf[kind],
     timeouts: defaults.timeouts,
   };

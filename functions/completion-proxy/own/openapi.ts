@@ -82,7 +82,46 @@ export const openApi = {
       },
     },
     '/logs': { get: { summary: 'What was called, one line an event', responses: { 200: textOf('The last lines') } } },
-    '/history': { get: { summary: 'Prompts and completions', responses: { 200: textOf('One JSON object a line') } } },
+    '/history': {
+      get: {
+        summary: 'The records of calls, newest first; a key of CALLERS that is no admin sees its own',
+        parameters: [
+          ...['since', 'until', 'caller', 'model', 'status', 'outcome', 'text', 'cursor'].map((name) => ({
+            name,
+            in: 'query',
+            schema: { type: 'string' },
+          })),
+          { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } },
+          { name: 'format', in: 'query', schema: { enum: ['text', 'json', 'ndjson', 'sse'] } },
+        ],
+        responses: {
+          200: {
+            description:
+              'A page; lines; every new record as an event; or, as text, prompts and completions of /completion',
+            content: {
+              'application/json': {
+                schema: {
+                  type: 'object',
+                  required: ['records', 'next'],
+                  properties: { records: { type: 'array' }, next: { type: ['string', 'null'] } },
+                },
+              },
+              'application/x-ndjson': { schema: { type: 'string' } },
+              'text/event-stream': { schema: { type: 'string' } },
+              'text/plain': { schema: { type: 'string' } },
+            },
+          },
+          400: error('A parameter that is not understood'),
+        },
+      },
+    },
+    '/metrics': { get: { summary: 'For Prometheus', responses: { 200: textOf('Text format 0.0.4') } } },
+    '/key': {
+      get: {
+        summary: 'What the key of this call may do, what is left and when it resets',
+        responses: { 200: jsonOf('Its limits', { type: 'object', required: ['name', 'models'] }) },
+      },
+    },
     '/health': { get: { summary: 'It runs', security: open, responses: { 200: status } } },
     '/ready': {
       get: {

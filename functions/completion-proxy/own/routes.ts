@@ -27,11 +27,13 @@ export interface OwnParts {
   models: ModelParts;
   journal: Journal;
   health: Health;
+  /** Those that tell of calls. */
+  records: readonly OwnRoute[];
   now: () => Date;
 }
 
 /** Every route that is ours and not the backend's. */
-export function createOwnRoutes({ completion, models, journal, health, now }: OwnParts): OwnRoute[] {
+export function createOwnRoutes({ completion, models, journal, health, records, now }: OwnParts): OwnRoute[] {
   const ok = () => json(200, { status: 'ok', time: now().toISOString() });
   const isOurs = () => isListOurs(models);
   return [
@@ -62,6 +64,7 @@ export function createOwnRoutes({ completion, models, journal, health, now }: Ow
       answer: (_event, context) => listTags(models, context),
     },
     { method: 'GET', path: '/openapi.json', isPrefixedOnly: true, answer: () => json(200, openApi) },
+    ...records,
   ];
 }
 

@@ -3,17 +3,21 @@ import { HttpError } from '#shared/errors.ts';
 import type { CallContext } from '#shared/http/define.ts';
 import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import { json, text } from '#shared/http/respond.ts';
+import { metricsContentType } from '#shared/metrics.ts';
 import type { Limits } from '../callers/limits.ts';
 import type { Journal } from '../journal.ts';
+import type { ProxyMetrics } from '../metrics/metrics.ts';
+import type { OwnRoute } from '../own/routes.ts';
 import type { History, HistoryQuery } from './history.ts';
 import { matches } from './history.ts';
 import type { CallRecord } from './record.ts';
 
-export interface HistoryParts {
+export interface RecordParts {
   /** undefined: HISTORY_DAYS=0. */
   history: History | undefined;
   journal: Journal;
   limits: Limits;
+  metrics: Pick<ProxyMetrics, 'render'>;
   /** ms since 1970. */
   now: () => number;
 }
@@ -106,10 +110,10 @@ function follow(history: History, query: HistoryQuery, signal: AbortSignal): Fun
  * lines, `sse` every new record as it comes; without either, the predecessor's text lines of `/completion`. A key of CALLERS
  * that is no admin sees its own calls. Throws HttpError 400, and 404 where history is off.
  */
-export async function answerHistory(
+async function answerHistory(
   event: FunctionEvent,
   { caller, signal }: CallContext,
-  { history, journal, limits, now }: HistoryParts,
+  { history, journal, limits, now }: RecordParts,
 ): Promise<FunctionResponse> {
   const format = readFormat(event);
   const isAdmin = limits.isAdmin(caller.name);
@@ -127,5 +131,27 @@ export async function answerHistory(
   return { status: 200, headers: { 'Content-Type': 'application/x-ndjson' }, body: lines };
 }
 
-export const adminOnly = () =>
+const adminOnly = () =>
   new HttpError(403, 'This key sees its own calls only: an admin of CALLERS sees this', { code: 'admin_only' });
+
+/** The routes that tell of calls. */
+export function createRecordRoutes(parts: RecordParts): OwnRoute[] {
+  const { limits, metrics } = parts;
+  return [
+    { method: 'GET', path: '/history', answer: (event, context) => answerHistory(event, context, parts) },
+    {
+      method: 'GET',
+      path: '/metrics',
+      answer: (_event, { caller }) => {
+        if (!limits.isAdmin(caller.name)) throw adminOnly();
+        return { status: 200, headers: { 'Content-Type': metricsContentType }, body: metrics.render() };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/key',
+      isPrefixedOnly: true,
+      answer: (_event, { caller }) => json(200, limits.describe(caller.name), { 'Cache-Control': 'no-store' }),
+    },
+  ];
+}

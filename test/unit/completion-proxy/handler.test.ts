@@ -5,14 +5,17 @@ import { defineFunction } from '#shared/http/define.ts';
 import type { BackendKind } from '../../../functions/completion-proxy/backends/backend.ts';
 import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
+import { createLimits } from '../../../functions/completion-proxy/callers/limits.ts';
 import { createGenerate } from '../../../functions/completion-proxy/completion/generate.ts';
 import { toErrorBody } from '../../../functions/completion-proxy/dialect.ts';
 import { withDoor } from '../../../functions/completion-proxy/door.ts';
 import { createProxyHandler } from '../../../functions/completion-proxy/handler.ts';
 import { createJournal } from '../../../functions/completion-proxy/journal.ts';
+import { createProxyMetrics } from '../../../functions/completion-proxy/metrics/metrics.ts';
 import { createCors } from '../../../functions/completion-proxy/own/cors.ts';
 import { openApi } from '../../../functions/completion-proxy/own/openapi.ts';
 import { createFindRoute, createOwnRoutes } from '../../../functions/completion-proxy/own/routes.ts';
+import { createRecordRoutes } from '../../../functions/completion-proxy/records/routes.ts';
 import type { RoadAnswer, RoadRequest } from '../../../functions/completion-proxy/road/call.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
 
@@ -20,6 +23,7 @@ const defaults = {
   timeouts: { connectMs: 0, firstByteMs: 0, idleMs: 0, totalMs: 0 },
   maxConcurrency: Number.POSITIVE_INFINITY,
   cancelOnDisconnect: true,
+  forwardAuthorization: false,
 };
 
 interface Given {
@@ -84,6 +88,13 @@ function makeProxy({
     },
     journal,
     health: { isReady: async () => isReady, close() {} },
+    records: createRecordRoutes({
+      history: undefined,
+      journal,
+      limits: createLimits({ policies: new Map(), addShared: undefined, now: () => 0 }),
+      metrics: createProxyMetrics(upstreams),
+      now: () => 0,
+    }),
     now,
   });
   const findRoute = createFindRoute(routes, shape);
@@ -98,6 +109,7 @@ function makeProxy({
     findRoute,
     hasProxyPrefix: shape === 'short',
     withoutCors: cors !== undefined,
+    limits: { headers: () => [] },
   });
   const handler = withDoor(defineFunction({ authenticate, errorBody: toErrorBody }, inner), {
     findRoute,
