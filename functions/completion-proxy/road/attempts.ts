@@ -1,13 +1,13 @@
 import type { Dispatcher } from 'undici';
-import { HttpError, UpstreamError } from '#shared/errors.ts';
+import { HttpError } from '#shared/errors.ts';
 import { sleep as realSleep } from '#shared/retry.ts';
 import { type FindCarrier, isAvailable, type Upstream } from '../backends/upstream.ts';
 import { toBackendHeaders } from '../headers.ts';
 import { withModel } from '../routing/request-scan.ts';
 import type { Call } from './call.ts';
+import { callerIsGone, type Failure, outcomeOf } from './failure.ts';
 import type { KeptBody } from './kept-body.ts';
-import type { Outcome } from './observer.ts';
-import { type Failure, Passage } from './passage.ts';
+import { Passage } from './passage.ts';
 
 export interface AttemptOptions {
   find: FindCarrier;
@@ -55,11 +55,6 @@ function waitBefore(retry: number, { retryAfterMs }: Failure, options: AttemptOp
   return random() * Math.min(retryMaxWaitMs, retryBaseMs * 2 ** retry);
 }
 
-const outcomeOf = (error: unknown): Outcome => {
-  if (!(error instanceof UpstreamError)) return 'refused';
-  return error.failure === 'timeout' ? 'timeout' : error.failure === 'aborted' ? 'client_abort' : 'upstream_error';
-};
-
 /** A place at the backend; undefined when nobody has to wait for it. */
 const enter = ({ gate }: Upstream, { request }: Call) =>
   gate.tryEnter() ? undefined : gate.enter(request.caller.name, request.signal);
@@ -95,7 +90,7 @@ export async function attempt(
             break;
           }
         }
-        failure?.passage?.drop();
+        failure?.held?.drop();
         call.attempts += 1;
         const { backend } = upstream;
         const model =
@@ -110,24 +105,24 @@ export async function attempt(
         if (retry >= options.retries || !isWorthRepeating(failure)) break;
         const waitMs = waitBefore(retry, failure, options);
         if (waitMs === undefined) break;
-        failure.passage?.drop();
+        failure.held?.drop();
         await sleep(waitMs, signal);
       }
     }
     if (failure !== undefined) conclude(call, failure);
     else throw refusal ?? new HttpError(503, 'No backend is available', { code: 'no_backend_available' });
   } catch (error) {
-    failure?.passage?.drop();
-    const reason = signal.aborted ? new UpstreamError('The backend', 'aborted', 'the caller is gone') : error;
+    failure?.held?.drop();
+    const reason = signal.aborted ? callerIsGone() : error;
     call.fail(reason, outcomeOf(reason));
   }
 }
 
 /** Nothing more is tried: the backend's own answer where there is one, else our error. */
-function conclude(call: Call, { passage, error }: Failure): void {
-  if (passage !== undefined && !call.request.signal.aborted) passage.deliver();
+function conclude(call: Call, { held, error }: Failure): void {
+  if (held !== undefined && !call.request.signal.aborted) held.deliver();
   else {
-    passage?.drop();
+    held?.drop();
     call.fail(error, outcomeOf(error));
   }
 }

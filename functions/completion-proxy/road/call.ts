@@ -11,6 +11,7 @@ import type { RequestScan } from '../routing/request-scan.ts';
 import { Answer } from './answer.ts';
 import type { CallFacts, CallObserver, Outcome } from './observer.ts';
 import type { StreamForm } from './stream-end.ts';
+import { problemIn } from './verdict.ts';
 
 /** A call as it comes to the road. */
 export interface RoadRequest {
@@ -152,6 +153,20 @@ export class Call {
     const gap = atBoundary ? '' : form === 'sse' ? '\n\n' : '\n';
     answer.add(Buffer.from(gap + toErrorChunk(problem, request.callId, facts.dialect, form)));
     answer.finish();
+  }
+
+  /** After a ping the status is 200: another one, or a body that is no stream, becomes an event. */
+  tellInStream(status: number, body: Buffer): void {
+    const text = body.toString('utf8');
+    this.observer?.chunk?.(body);
+    if (status < 300) {
+      this.answer.add(Buffer.from(`data: ${text.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`));
+      this.answer.finish();
+      this.end('ok');
+    } else {
+      this.endWithError(problemIn(status, text), 'sse', true);
+      this.end('upstream_error', status);
+    }
   }
 
   end(outcome: Outcome, status = this.#status): void {

@@ -5,16 +5,12 @@ import { parseRetryAfterMs } from '#shared/retry.ts';
 import type { Carrier, Upstream } from '../backends/upstream.ts';
 import type { AnswerSource } from './answer.ts';
 import type { Call } from './call.ts';
-import type { AttemptFacts, AttemptFailure, Outcome } from './observer.ts';
+import { callerIsGone, endedEarly, type Failure, type Held, outcomeOf, withAnswer, withoutAnswer } from './failure.ts';
+import type { AttemptFacts } from './observer.ts';
+import { Patience, type Timed } from './patience.ts';
+import { Standing } from './standing.ts';
 import { isCommentOnly, StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts';
-import { bodyOf, isBad, isTooLong, toError } from './verdict.ts';
-
-/** Why an attempt gave the caller nothing. With `passage`, its answer waits: it is delivered or dropped. */
-export interface Failure extends AttemptFailure {
-  readonly error: UpstreamError;
-  readonly retryAfterMs: number | undefined;
-  readonly passage: Passage | undefined;
-}
+import { isBad, isTooLong, toError } from './verdict.ts';
 
 type State =
   /** No head yet. */
@@ -32,7 +28,6 @@ type State =
   | 'dropping'
   | 'done';
 
-const left = () => new UpstreamError('The backend', 'aborted', 'the caller is gone');
 const toStrings = (raw: unknown) => (Array.isArray(raw) ? raw.map((part) => part.toString('latin1')) : []) as string[];
 const maxDropped = 64 * 1024;
 const maxCollected = 256 * 1024;
@@ -41,13 +36,13 @@ const maxCollected = 256 * 1024;
  * One attempt: the request to one backend and its answer, from the place it took at the gate until that is given back.
  * `begun` resolves with undefined once the caller has the first byte, and with a failure where the caller has nothing.
  */
-export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
+export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, Timed {
   readonly attempt: AttemptFacts;
   readonly begun: Promise<Failure | undefined>;
   readonly #call: Call;
   readonly #upstream: Upstream;
-  readonly #isProbe: boolean;
-  readonly #startedAt = performance.now();
+  readonly #standing: Standing;
+  readonly #patience = new Patience(this);
   #begin!: (failure: Failure | undefined) => void;
   #state: State = 'asked';
   #controller: Dispatcher.DispatchController | undefined;
@@ -63,12 +58,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #isEnded = false;
   #stopped: UpstreamError | undefined;
   #bytes = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #totalTimer: NodeJS.Timeout | undefined;
-  #isPaused = false;
-  #isCounted = false;
-  #hasPlace = true;
   #isSettled = false;
+  isPaused = false;
   #broken: UpstreamError | undefined;
 
   /** Takes over a place at the gate of `upstream`. */
@@ -76,7 +67,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     this.#call = call;
     this.#upstream = upstream;
     this.attempt = attempt;
-    this.#isProbe = upstream.breaker.begin();
+    this.#standing = new Standing(upstream);
     this.begun = new Promise((resolve) => {
       this.#begin = resolve;
     });
@@ -86,8 +77,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     const { firstByteMs, totalMs } = this.#upstream.backend.timeouts;
     const { signal } = this.#call.request;
     signal.addEventListener('abort', this.#onAbort, { once: true });
-    this.#arm(firstByteMs);
-    if (totalMs > 0) this.#totalTimer = setTimeout(Passage.#stop, totalMs, this, 'the whole answer took too long');
+    this.#patience.begin(firstByteMs, totalMs);
     this.#call.observer?.attemptStarted?.(this.attempt);
     if (signal.aborted) {
       this.callerLeft();
@@ -100,23 +90,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     }
   }
 
-  #arm(ms: number) {
-    clearTimeout(this.#timer);
-    this.#timer = ms > 0 ? setTimeout(Passage.#expire, ms, this) : undefined;
-  }
-
-  static #expire(passage: Passage) {
-    // The silence is the caller's, who does not take what is there.
-    if (passage.#isPaused) passage.#timer?.refresh();
-    else Passage.#stop(passage, passage.#state === 'flowing' ? 'no next chunk in time' : 'no first byte in time');
-  }
-
-  static #stop(passage: Passage, detail: string) {
-    passage.#abort(new UpstreamError('The backend', 'timeout', detail));
-  }
-
   /** Ends the backend's work. What waits for a connection has no controller yet and is stopped when it gets one. */
-  #abort(error: UpstreamError) {
+  stop(error: UpstreamError) {
     this.#stopped = error;
     if (this.#controller === undefined) this.onResponseError(undefined, error);
     else this.#controller.abort(error);
@@ -141,14 +116,12 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     this.#form = streamFormOf(headers['content-type'] as string, headers['content-encoding'] as string);
     if (isBad(status)) {
       this.#state = 'judged';
-      this.#isPaused = true;
+      this.isPaused = true;
       controller.pause();
       const retryAfterMs = parseRetryAfterMs(headers['retry-after'] as string | undefined);
-      const detail = `status ${status}`;
-      const error = new UpstreamError('The backend', 'status', detail, { status, retryAfterMs });
-      this.#count(false, retryAfterMs);
-      this.#leaveGate();
-      this.#report({ failure: 'status', status, error, retryAfterMs, passage: this });
+      this.#standing.isIll(retryAfterMs);
+      this.#standing.leave();
+      this.#report(withAnswer(this, status, `status ${status}`, retryAfterMs));
       return;
     }
     if (status === 400 && call.hasOthers && this.#form === undefined) {
@@ -164,7 +137,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       return;
     }
     if (this.#form !== undefined) this.#end = new StreamEnd('other');
-    this.#count(true);
+    this.#standing.isWell();
     this.deliver();
   }
 
@@ -208,7 +181,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       call.heard();
       return;
     }
-    this.#count(true);
+    this.#standing.isWell();
     // The whole answer in one piece has no next chunk to wait for.
     this.deliver(chunk.length === this.#length);
     if (this.#state === 'flowing') this.#pass(chunk);
@@ -218,36 +191,34 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #pass(chunk: Buffer) {
     const call = this.#call;
     if (this.#bytes === 0) call.observer?.firstByte?.();
-    this.#timer?.refresh();
+    this.#patience.heard();
     this.#bytes += chunk.length;
     this.#end?.note(chunk);
     call.observer?.chunk?.(chunk);
     call.heard();
     if (call.answer.add(chunk)) return;
-    this.#isPaused = true;
+    this.isPaused = true;
     this.#controller?.pause();
   }
 
   /** A prompt too long for this model may fit another one's: that is worth the next backend, and no fault of this one. */
   #onRefusal(isWhole: boolean) {
-    this.#count(true);
+    this.#standing.isWell();
     this.#bytes = 0;
     if (!isWhole || !isTooLong(Buffer.concat(this.#waiting).toString('utf8'))) {
       this.deliver();
       return;
     }
     this.#state = 'judged';
-    this.#leaveGate();
-    const status = this.#status;
-    const error = new UpstreamError('The backend', 'status', 'the prompt is too long for this model', { status });
-    this.#report({ failure: 'status', status, error, retryAfterMs: undefined, passage: this });
+    this.#standing.leave();
+    this.#report(withAnswer(this, this.#status, 'the prompt is too long for this model'));
   }
 
   #onDropped(chunk: Buffer) {
     this.#bytes += chunk.length;
     if (this.#call.request.signal.aborted) this.#call.observer?.chunk?.(chunk);
-    else if (this.#bytes > maxDropped) this.#controller?.abort(left());
-    this.#timer?.refresh();
+    else if (this.#bytes > maxDropped) this.#controller?.abort(callerIsGone());
+    this.#patience.heard();
   }
 
   #readTrailers = () => this.#trailers;
@@ -260,7 +231,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       return;
     }
     call.answer.source = this;
-    if (!isLastChunk) this.#arm(this.#upstream.backend.timeouts.idleMs);
+    if (!isLastChunk) this.#patience.expectNext(this.#upstream.backend.timeouts.idleMs);
     const isStream = this.#form === 'sse' && this.#status < 300;
     if (call.isCommitted && !isStream) {
       this.#state = 'collecting';
@@ -290,7 +261,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     this.#state = 'dropping';
     this.#bytes = 0;
     this.#waiting = [];
-    if (this.#length === undefined || this.#length > maxDropped) this.#abort(left());
+    if (this.#length === undefined || this.#length > maxDropped) this.stop(callerIsGone());
     else this.resume();
   }
 
@@ -300,39 +271,28 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     this.#hasTrailers = raw.length > 0;
     for (let index = 0; index < raw.length; index += 2) this.#trailers[raw[index]!] = raw[index + 1]!;
     if (this.#state === 'held') {
-      if (this.#end?.isComplete() === false) return this.onResponseError(controller, this.#endless());
-      this.#count(true);
+      if (this.#end?.isComplete() === false) return this.onResponseError(controller, endedEarly());
+      this.#standing.isWell();
       this.deliver();
     } else if (this.#state === 'reading') this.#onRefusal(true);
     else if (this.#state === 'flowing' || this.#state === 'collecting') this.#finish();
     else if (this.#state === 'dropping') this.#settle();
   }
 
-  #endless = () => new UpstreamError('The backend', 'invalid_response', 'the stream ended without its end');
-
   #finish() {
     const call = this.#call;
     if (this.#state === 'collecting') return this.#finishCollected();
-    if (this.#end?.isComplete() === false) return this.#breakOff(this.#endless());
+    if (this.#end?.isComplete() === false) return this.#breakOff(endedEarly());
     this.#settle();
     call.answer.finish(this.#hasTrailers || this.#length === undefined);
     call.end(isBad(this.#status) ? 'upstream_error' : 'ok');
   }
 
-  /** The stream has begun with status 200: another status, or a body that is no stream, becomes an event in it. */
   #finishCollected() {
     const call = this.#call;
     this.#settle();
-    const text = Buffer.concat(this.#waiting).toString('utf8');
     call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
-    call.observer?.chunk?.(Buffer.concat(this.#waiting));
-    if (this.#status < 300) {
-      call.answer.add(Buffer.from(`data: ${text.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`));
-      call.answer.finish();
-      return call.end('ok');
-    }
-    call.endWithError(bodyOf(this.#status, text), 'sse', true);
-    call.end('upstream_error', this.#status);
+    call.tellInStream(this.#status, Buffer.concat(this.#waiting));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, cause: Error) {
@@ -342,8 +302,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
       case 'asked':
       case 'reading':
       case 'held':
-        this.#count(false);
-        this.#report({ failure: error.failure, status: undefined, error, retryAfterMs: undefined, passage: undefined });
+        this.#standing.isIll();
+        this.#report(withoutAnswer(error));
         this.#settle();
         break;
       case 'judged':
@@ -367,7 +327,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #breakOff(error: UpstreamError) {
     const call = this.#call;
     const { failure } = error;
-    this.#upstream.breaker.failed(this.#isProbe);
+    this.#standing.broke();
     call.observer?.attemptFailed?.(this.attempt, { failure, status: this.#status });
     call.request.log.warn('the answer broke off', { backend: this.attempt.backend.name, reason: error.message });
     this.#settle();
@@ -380,9 +340,9 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
   #canPing = () => !this.#call.answer.isFull && this.#end?.isAtBoundary('sse') === true;
 
   resume(): void {
-    if (!this.#isPaused || this.#state === 'judged') return;
-    this.#isPaused = false;
-    this.#timer?.refresh();
+    if (!this.isPaused || this.#state === 'judged') return;
+    this.isPaused = false;
+    this.#patience.heard();
     this.#controller?.resume();
   }
 
@@ -390,28 +350,18 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
 
   callerLeft(): void {
     if (this.#isSettled) return;
-    if (!this.#isCounted) this.#upstream.breaker.abandoned(this.#isProbe);
-    this.#isCounted = true;
+    this.#standing.isUnknown();
     const isBegun = this.#state === 'flowing' || this.#state === 'collecting';
     if (this.#upstream.backend.cancelOnDisconnect || this.#state === 'judged') {
       this.#settle();
-      this.#abort(left());
+      this.stop(callerIsGone());
     } else {
       this.#call.isDraining = true;
       this.#state = 'dropping';
       this.resume();
     }
-    const error = left();
-    this.#report({ failure: 'aborted', status: undefined, error, retryAfterMs: undefined, passage: undefined });
+    this.#report(withoutAnswer(callerIsGone()));
     if (isBegun) this.#call.end('client_abort');
-  }
-
-  /** What the breaker learns, once. */
-  #count(isWell: boolean, retryAfterMs?: number) {
-    if (this.#isCounted) return;
-    this.#isCounted = true;
-    if (isWell) this.#upstream.breaker.succeeded();
-    else this.#upstream.breaker.failed(this.#isProbe, retryAfterMs);
   }
 
   #report(failure: Failure | undefined) {
@@ -428,19 +378,9 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.#state = 'done';
-    clearTimeout(this.#timer);
-    clearTimeout(this.#totalTimer);
+    this.#patience.clear();
     this.#call.request.signal.removeEventListener('abort', this.#onAbort);
-    this.#leaveGate();
+    this.#standing.leave();
     if (this.#call.isDraining) this.#call.endDrained();
   }
-
-  #leaveGate() {
-    if (!this.#hasPlace) return;
-    this.#hasPlace = false;
-    this.#upstream.gate.leave(performance.now() - this.#startedAt);
-  }
 }
-
-const outcomeOf = ({ failure }: UpstreamError): Outcome =>
-  failure === 'timeout' ? 'timeout' : failure === 'aborted' ? 'client_abort' : 'upstream_error';

@@ -16,7 +16,7 @@ export function toError(error: Error & { code?: string }): UpstreamError {
 }
 
 /** A backend's error answer as a problem of ours, for a stream that has begun: its own message where it has one. */
-export function bodyOf(status: number, text: string): Problem {
+export function problemIn(status: number, text: string): Problem {
   const fallback = { status, message: `The backend answered ${status}`, code: 'upstream_status', headers: {} };
   try {
     const { error } = JSON.parse(text) as { error?: unknown };
