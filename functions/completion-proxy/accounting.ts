@@ -22,6 +22,8 @@ export interface Accounting {
   observe: Observe;
   limits: Limits;
   routes: OwnRoute[];
+  /** Whether records and limits outlive this replica. */
+  isDurable: boolean;
   close(): Promise<void>;
 }
 
@@ -102,6 +104,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
     observe: createRecorder({ prices: settings.PRICES, sinks, content, now, clock }),
     limits,
     routes: createRecordRoutes({ history, journal, limits, metrics, now }),
+    isDurable: store.durable,
     async close() {
       await history?.close();
       await sender?.close();

@@ -3,6 +3,7 @@ import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
 import { openAccounting } from './accounting.ts';
+import { checkOf } from './backends/diagnosis.ts';
 import { watchHealth } from './backends/health.ts';
 import { isGlob } from './backends/patterns.ts';
 import { createPools } from './backends/pools.ts';
@@ -119,7 +120,12 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     withoutCors: cors !== undefined,
     limits,
   });
-  const handler = withDoor(defineFunction({ authenticate, errorBody: toErrorBody }, inner), {
+  const diagnosis = {
+    path: '/_proxy/doctor',
+    upstreams: backends.map((backend) => checkOf(backend, pools.find)),
+    isDurable: accounting.isDurable,
+  };
+  const handler = withDoor(defineFunction({ authenticate, errorBody: toErrorBody, diagnosis }, inner), {
     findRoute,
     cors,
     journal,

@@ -115,3 +115,16 @@ it('AUTH=hmac is refused at start', async () => {
     'AUTH: takes api-key or none here',
   );
 });
+
+it('tells npm run doctor of each backend, and of the state', async () => {
+  const { call, backend } = await start({});
+  backend.acts.splice(0, 1, answerJson(200, { data: [] }), answerJson(401, {}));
+  const doctor = async () => (await (await call('a-key', '/_proxy/doctor')).json()) as Record<string, unknown>;
+  expect(await doctor()).toMatchObject({ durable: false, upstreams: [{ name: 'backend', ok: true }] });
+  expect(await doctor()).toMatchObject({
+    upstreams: [
+      { ok: false, failure: 'answered 401: check its credential', settings: expect.stringContaining('BACKEND_URL') },
+    ],
+  });
+  expect((await call('wrong', '/_proxy/doctor')).status).toBe(401);
+});
