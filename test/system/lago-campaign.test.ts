@@ -10,8 +10,8 @@ import { invoicedLines, settle, type Target, wage } from '../support/lago-campai
 import { startPostgres } from '../support/postgres-server.ts';
 
 /**
- * A hundred thousand calls against one Lago, the real process killed at work. `CAMPAIGN_PROFILE`, `CAMPAIGN_SEED` and
- * `CAMPAIGN_CALLS` repeat one run of it.
+ * A hundred thousand calls against one Lago, the real process killed at work: minutes. `CAMPAIGN_PROFILE` (1.12, 1.33,
+ * 1.39, clickhouse or all), `CAMPAIGN_SEED` and `CAMPAIGN_CALLS` choose and repeat a run of it.
  */
 const calls = Number(process.env.CAMPAIGN_CALLS ?? 100_000);
 const seeds: [profile: string, seed: number][] = [
@@ -20,8 +20,9 @@ const seeds: [profile: string, seed: number][] = [
   ['1.39', 103],
   ['clickhouse', 104],
 ];
+const wanted = process.env.CAMPAIGN_PROFILE ?? '1.12';
 const chosen = seeds
-  .filter(([profile]) => (process.env.CAMPAIGN_PROFILE ?? profile) === profile)
+  .filter(([profile]) => wanted === 'all' || wanted === profile)
   .map(([profile, seed]): [string, number] => [profile, Number(process.env.CAMPAIGN_SEED ?? seed)]);
 
 let postgres: Awaited<ReturnType<typeof startPostgres>>;
