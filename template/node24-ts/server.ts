@@ -136,7 +136,7 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
   process.on('unhandledRejection', (error) => die('unhandled rejection', { error }));
 
   try {
-    const { host, port, maxBodyBytes, bodyIdleMs } = parseServerSettings(env);
+    const { host, port, headersMs, bodyIdleMs, maxBodyBytes } = parseServerSettings(env);
     const handler = await create(env);
     let inFlight = 0;
     let isStopping = () => false;
@@ -144,7 +144,9 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
       {
         IncomingMessage: createRequestClass({ maxBytes: maxBodyBytes, idleMs: bodyIdleMs }),
         maxHeaderSize: 64 * 1024,
-        headersTimeout: 60_000,
+        headersTimeout: headersMs,
+        // How often Node looks for heads that are late.
+        connectionsCheckingInterval: Math.max(100, Math.min(30_000, headersMs / 2)),
         // A long prompt may come slowly and an answer take 20 minutes: the watchdog's timeouts are the ones that count.
         requestTimeout: 0,
       },

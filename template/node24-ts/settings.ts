@@ -22,6 +22,7 @@ export function parseServerSettings(env: NodeJS.ProcessEnv) {
   const settings = {
     host: env.HOST?.trim() || '127.0.0.1',
     port: integer('PORT', 3000, 65_535),
+    headersMs: integer('HEADERS_TIMEOUT_MS', 60_000, 86_400_000),
     bodyIdleMs: integer('BODY_IDLE_TIMEOUT_MS', 60_000, 86_400_000),
     maxBodyBytes: integer('MAX_BODY_BYTES', 100 * 1024 * 1024, Number.MAX_SAFE_INTEGER),
   };

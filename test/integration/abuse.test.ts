@@ -194,6 +194,26 @@ describe('a caller who names another server', () => {
 });
 
 describe('a caller who is slow or large', () => {
+  it('is left while its head drips in, and costs nobody else a thing', async () => {
+    const slow = await bundle.start({ BACKEND_URL: `http://${backendHost}`, HEADERS_TIMEOUT_MS: '400' });
+    const socket = connect({ port: slow.port, host: '127.0.0.1' });
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+    });
+    socket.on('error', () => {});
+    socket.write('POST /v1/x HTTP/1.1\r\nHost: x\r\n');
+    // A field now and then: the connection is never silent, and never done.
+    const drip = setInterval(() => socket.write('X-Slow: 1\r\n'), 50);
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    await closed;
+    clearInterval(drip);
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(seen).toEqual([]);
+    const other = await fetch(`http://127.0.0.1:${slow.port}/x`, { headers: { 'X-Api-Key': 'proxy-key' } });
+    expect(other.status).toBe(200);
+  });
+
   it('is left after a silence in the middle of its body, and the backend learns of it', async () => {
     const { text, closed } = await send(post('Content-Length: 100', 'only this'), 5_000);
     expect(text).toMatch(/^HTTP\/1\.1 408 /);
