@@ -226,8 +226,11 @@ export function createLagoClient(options: LagoHttpOptions): LagoClient {
       const query = { timestamp_from: from.toISOString(), per_page: 1 };
       const accept = (status: number) => status === 200 || status === 404 || status === 422;
       const answer = await http.request({ path: '/events', query, signal, accept });
-      const list = answer.status === 200 ? eventList.safeParse(parseJson(answer.text)) : undefined;
-      return list?.success === true && list.data.events.length === 0;
+      // 1.12 has no list.
+      if (answer.status !== 200) return false;
+      const list = eventList.safeParse(parseJson(answer.text));
+      if (list.success) return list.data.events.length === 0;
+      throw new UpstreamError('Lago', 'invalid_response', `no list of events: ${answer.text.slice(0, 200)}`);
     },
 
     mustSendOnlyNew: (signal) => mustSendOnlyNew(signal),
