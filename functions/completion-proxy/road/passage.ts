@@ -1,15 +1,16 @@
 import type { Dispatcher } from 'undici';
 import { UpstreamError } from '#shared/errors.ts';
-import { toProblem } from '#shared/http/problem.ts';
 import { parseRetryAfterMs } from '#shared/retry.ts';
 import type { Carrier, Upstream } from '../backends/upstream.ts';
 import type { AnswerSource } from './answer.ts';
 import type { Call } from './call.ts';
-import { callerIsGone, endedEarly, type Failure, type Held, outcomeOf, withAnswer, withoutAnswer } from './failure.ts';
+import { Delivery } from './delivery.ts';
+import { callerIsGone, type Failure, type Held, outcomeOf, withAnswer, withoutAnswer } from './failure.ts';
+import { type AnswerHead, readHead, toStrings } from './head.ts';
 import type { AttemptFacts } from './observer.ts';
 import { Patience, type Timed } from './patience.ts';
 import { Standing } from './standing.ts';
-import { isCommentOnly, StreamEnd, type StreamForm, streamFormOf } from './stream-end.ts';
+import { isCommentOnly } from './stream-end.ts';
 import { isBad, isTooLong, toError } from './verdict.ts';
 
 type State =
@@ -28,9 +29,9 @@ type State =
   | 'dropping'
   | 'done';
 
-const toStrings = (raw: unknown) => (Array.isArray(raw) ? raw.map((part) => part.toString('latin1')) : []) as string[];
 const maxDropped = 64 * 1024;
 const maxCollected = 256 * 1024;
+const tooLong = () => new UpstreamError('The backend', 'invalid_response', 'the answer is too long for one event');
 
 /**
  * One attempt: the request to one backend and its answer, from the place it took at the gate until that is given back.
@@ -39,6 +40,7 @@ const maxCollected = 256 * 1024;
 export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, Timed {
   readonly attempt: AttemptFacts;
   readonly begun: Promise<Failure | undefined>;
+  isPaused = false;
   readonly #call: Call;
   readonly #upstream: Upstream;
   readonly #standing: Standing;
@@ -46,20 +48,16 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
   #begin!: (failure: Failure | undefined) => void;
   #state: State = 'asked';
   #controller: Dispatcher.DispatchController | undefined;
-  #status = 0;
-  #rawHeaders: string[] = [];
+  #head: AnswerHead | undefined;
+  #delivery: Delivery | undefined;
   #trailers: Record<string, string> = {};
-  /** Content-Length, where the backend sent it. */
-  #length: number | undefined;
   #hasTrailers = false;
-  #form: StreamForm | undefined;
-  #end: StreamEnd | undefined;
   #waiting: Buffer[] = [];
-  #isEnded = false;
-  #stopped: UpstreamError | undefined;
+  /** Read in the state that there is. */
   #bytes = 0;
+  #isEnded = false;
   #isSettled = false;
-  isPaused = false;
+  #stopped: UpstreamError | undefined;
   #broken: UpstreamError | undefined;
 
   /** Takes over a place at the gate of `upstream`. */
@@ -110,58 +108,51 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     // 1xx announces the answer and is none.
     if (status < 200 || this.#state === 'dropping') return;
     const call = this.#call;
-    this.#status = status;
-    this.#rawHeaders = toStrings(controller.rawHeaders);
-    if (headers['content-length'] !== undefined) this.#length = Number(headers['content-length']);
-    this.#form = streamFormOf(headers['content-type'] as string, headers['content-encoding'] as string);
+    const head = readHead(status, controller.rawHeaders, headers);
+    this.#head = head;
+    this.#delivery = new Delivery(call, this.attempt, head);
     if (isBad(status)) {
-      this.#state = 'judged';
       this.isPaused = true;
       controller.pause();
-      const retryAfterMs = parseRetryAfterMs(headers['retry-after'] as string | undefined);
+      const retryAfterMs = parseRetryAfterMs(head.retryAfter);
       this.#standing.isIll(retryAfterMs);
-      this.#standing.leave();
-      this.#report(withAnswer(this, status, `status ${status}`, retryAfterMs));
-      return;
+      this.#judge(withAnswer(this, status, `status ${status}`, retryAfterMs));
+    } else if (status === 400 && call.hasOthers && head.form === undefined) this.#state = 'reading';
+    else if (call.route !== undefined && status < 300) this.#state = 'held';
+    else {
+      this.#standing.isWell();
+      this.deliver();
     }
-    if (status === 400 && call.hasOthers && this.#form === undefined) {
-      this.#state = 'reading';
-      return;
-    }
-    if (call.route !== undefined && status < 300) {
-      this.#state = 'held';
-      const { kind } = this.#upstream.backend;
-      if (this.#form !== undefined) {
-        this.#end = new StreamEnd(call.route.hasTerminator && kind !== 'plain' ? call.route.dialect : 'other');
-      }
-      return;
-    }
-    if (this.#form !== undefined) this.#end = new StreamEnd('other');
-    this.#standing.isWell();
-    this.deliver();
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer) {
+  /** The place is free while it is decided what follows. */
+  #judge(failure: Failure) {
+    this.#state = 'judged';
+    this.#standing.leave();
+    this.#report(failure);
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController | undefined, chunk: Buffer) {
     switch (this.#state) {
       case 'held':
         this.#onFirstChunk(chunk);
         break;
       case 'flowing':
-        this.#pass(chunk);
+        this.#patience.heard();
+        if (!this.#delivery!.pass(chunk)) {
+          this.isPaused = true;
+          this.#controller?.pause();
+        }
         break;
       case 'reading':
-        this.#waiting.push(chunk);
+      case 'collecting':
         this.#bytes += chunk.length;
-        if (this.#bytes > maxDropped) this.#onRefusal(false);
+        this.#waiting.push(chunk);
+        if (this.#state === 'reading' && this.#bytes > maxDropped) this.#onRefusal(false);
+        else if (this.#state === 'collecting' && this.#bytes > maxCollected) this.stop(tooLong());
         break;
       case 'judged':
         this.#waiting.push(chunk);
-        break;
-      case 'collecting':
-        this.#waiting.push(chunk);
-        this.#bytes += chunk.length;
-        if (this.#bytes > maxCollected)
-          controller.abort(new UpstreamError('The backend', 'invalid_response', 'too long'));
         break;
       case 'dropping':
         this.#onDropped(chunk);
@@ -171,11 +162,12 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
 
   #onFirstChunk(chunk: Buffer) {
     const call = this.#call;
-    if (this.#form === 'sse' && isCommentOnly(chunk)) {
+    const { form, length, rawHeaders } = this.#head!;
+    if (form === 'sse' && isCommentOnly(chunk)) {
       // The backend's own signs of life go on at once, and another backend may still answer after them.
       if (!call.isAnswered) {
         call.isCommitted = true;
-        call.respond(200, this.#rawHeaders, this.#readTrailers);
+        call.respond(200, rawHeaders, this.#readTrailers);
       }
       call.answer.add(chunk);
       call.heard();
@@ -183,48 +175,32 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     }
     this.#standing.isWell();
     // The whole answer in one piece has no next chunk to wait for.
-    this.deliver(chunk.length === this.#length);
-    if (this.#state === 'flowing') this.#pass(chunk);
-    else this.onResponseData(this.#controller!, chunk);
-  }
-
-  #pass(chunk: Buffer) {
-    const call = this.#call;
-    if (this.#bytes === 0) call.observer?.firstByte?.();
-    this.#patience.heard();
-    this.#bytes += chunk.length;
-    this.#end?.note(chunk);
-    call.observer?.chunk?.(chunk);
-    call.heard();
-    if (call.answer.add(chunk)) return;
-    this.isPaused = true;
-    this.#controller?.pause();
+    this.#deliver(chunk.length === length);
+    this.onResponseData(undefined, chunk);
   }
 
   /** A prompt too long for this model may fit another one's: that is worth the next backend, and no fault of this one. */
   #onRefusal(isWhole: boolean) {
     this.#standing.isWell();
-    this.#bytes = 0;
-    if (!isWhole || !isTooLong(Buffer.concat(this.#waiting).toString('utf8'))) {
-      this.deliver();
-      return;
-    }
-    this.#state = 'judged';
-    this.#standing.leave();
-    this.#report(withAnswer(this, this.#status, 'the prompt is too long for this model'));
+    const isRepeatable = isWhole && isTooLong(Buffer.concat(this.#waiting).toString('utf8'));
+    if (isRepeatable) this.#judge(withAnswer(this, this.#head!.status, 'the prompt is too long for this model'));
+    else this.deliver();
   }
 
   #onDropped(chunk: Buffer) {
     this.#bytes += chunk.length;
+    this.#patience.heard();
     if (this.#call.request.signal.aborted) this.#call.observer?.chunk?.(chunk);
     else if (this.#bytes > maxDropped) this.#controller?.abort(callerIsGone());
-    this.#patience.heard();
   }
 
   #readTrailers = () => this.#trailers;
 
-  /** Gives the caller this answer, whatever its status. */
-  deliver(isLastChunk = false): void {
+  deliver(): void {
+    this.#deliver(false);
+  }
+
+  #deliver(isLastChunk: boolean) {
     const call = this.#call;
     if (this.#broken !== undefined) {
       call.fail(this.#broken, outcomeOf(this.#broken));
@@ -232,26 +208,18 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     }
     call.answer.source = this;
     if (!isLastChunk) this.#patience.expectNext(this.#upstream.backend.timeouts.idleMs);
-    const isStream = this.#form === 'sse' && this.#status < 300;
-    if (call.isCommitted && !isStream) {
-      this.#state = 'collecting';
-      this.#bytes = 0;
-    } else {
-      this.#state = 'flowing';
-      if (isStream) call.canPing = this.#canPing;
-      else call.stopPings();
-      if (!call.isAnswered) call.respond(this.#status, this.#rawHeaders, this.#readTrailers);
-      call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
-    }
+    const { form, status } = this.#head!;
+    this.#bytes = 0;
+    this.#state = call.isCommitted && (form !== 'sse' || status >= 300) ? 'collecting' : 'flowing';
+    if (this.#state === 'flowing') this.#delivery!.begin(this.#readTrailers);
     this.#report(undefined);
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const chunk of waiting) this.onResponseData(this.#controller!, chunk);
+    for (const chunk of waiting) this.onResponseData(undefined, chunk);
     if (this.#isEnded) this.#finish();
     else if (!call.answer.isFull) this.resume();
   }
 
-  /** Another attempt follows: the rest is read where it is short, so that the connection can be used again. */
   drop(): void {
     if (this.#isSettled) return;
     if (this.#isEnded) {
@@ -261,7 +229,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     this.#state = 'dropping';
     this.#bytes = 0;
     this.#waiting = [];
-    if (this.#length === undefined || this.#length > maxDropped) this.stop(callerIsGone());
+    // A short rest is read, so that the connection can be used again.
+    if ((this.#head?.length ?? Number.POSITIVE_INFINITY) > maxDropped) this.stop(callerIsGone());
     else this.resume();
   }
 
@@ -271,7 +240,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     this.#hasTrailers = raw.length > 0;
     for (let index = 0; index < raw.length; index += 2) this.#trailers[raw[index]!] = raw[index + 1]!;
     if (this.#state === 'held') {
-      if (this.#end?.isComplete() === false) return this.onResponseError(controller, endedEarly());
+      const early = this.#delivery!.earlyEnd();
+      if (early !== undefined) return this.onResponseError(controller, early);
       this.#standing.isWell();
       this.deliver();
     } else if (this.#state === 'reading') this.#onRefusal(true);
@@ -280,64 +250,42 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
   }
 
   #finish() {
-    const call = this.#call;
-    if (this.#state === 'collecting') return this.#finishCollected();
-    if (this.#end?.isComplete() === false) return this.#breakOff(endedEarly());
-    this.#settle();
-    call.answer.finish(this.#hasTrailers || this.#length === undefined);
-    call.end(isBad(this.#status) ? 'upstream_error' : 'ok');
+    const delivery = this.#delivery!;
+    if (this.#state === 'collecting') {
+      const { status, rawHeaders } = this.#head!;
+      this.#settle();
+      this.#call.observer?.answered?.(this.attempt, status, rawHeaders);
+      this.#call.tellInStream(status, Buffer.concat(this.#waiting));
+      return;
+    }
+    const early = delivery.earlyEnd();
+    if (early === undefined) {
+      this.#settle();
+      delivery.finish(this.#hasTrailers);
+    } else this.#breakOff(early);
   }
 
-  #finishCollected() {
-    const call = this.#call;
+  #breakOff(error: UpstreamError) {
+    this.#standing.broke();
     this.#settle();
-    call.observer?.answered?.(this.attempt, this.#status, this.#rawHeaders);
-    call.tellInStream(this.#status, Buffer.concat(this.#waiting));
+    this.#delivery!.breakOff(error);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, cause: Error) {
     if (this.#isSettled) return;
     const error = this.#stopped ?? toError(cause);
-    switch (this.#state) {
-      case 'asked':
-      case 'reading':
-      case 'held':
+    const state = this.#state;
+    if (state === 'flowing') this.#breakOff(error);
+    else {
+      if (state === 'judged') this.#broken = error;
+      if (state === 'asked' || state === 'reading' || state === 'held') {
         this.#standing.isIll();
         this.#report(withoutAnswer(error));
-        this.#settle();
-        break;
-      case 'judged':
-        this.#broken = error;
-        this.#settle();
-        break;
-      case 'flowing':
-        this.#breakOff(error);
-        break;
-      case 'collecting':
-        this.#settle();
-        this.#call.fail(error, outcomeOf(error));
-        break;
-      case 'dropping':
-        this.#settle();
-        break;
+      }
+      this.#settle();
+      if (state === 'collecting') this.#call.fail(error, outcomeOf(error));
     }
   }
-
-  /** The backend died in the middle: the caller sees it in the stream's own form, or by a cut connection. */
-  #breakOff(error: UpstreamError) {
-    const call = this.#call;
-    const { failure } = error;
-    this.#standing.broke();
-    call.observer?.attemptFailed?.(this.attempt, { failure, status: this.#status });
-    call.request.log.warn('the answer broke off', { backend: this.attempt.backend.name, reason: error.message });
-    this.#settle();
-    if (this.#form !== undefined && this.#length === undefined && !call.answer.isDestroyed) {
-      call.endWithError(toProblem(error), this.#form, this.#end?.isAtBoundary(this.#form) ?? true);
-    } else call.answer.destroy(error);
-    call.end(outcomeOf(error));
-  }
-
-  #canPing = () => !this.#call.answer.isFull && this.#end?.isAtBoundary('sse') === true;
 
   resume(): void {
     if (!this.isPaused || this.#state === 'judged') return;
@@ -351,7 +299,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
   callerLeft(): void {
     if (this.#isSettled) return;
     this.#standing.isUnknown();
-    const isBegun = this.#state === 'flowing' || this.#state === 'collecting';
+    const hasBegun = this.#state === 'flowing' || this.#state === 'collecting';
     if (this.#upstream.backend.cancelOnDisconnect || this.#state === 'judged') {
       this.#settle();
       this.stop(callerIsGone());
@@ -361,7 +309,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
       this.resume();
     }
     this.#report(withoutAnswer(callerIsGone()));
-    if (isBegun) this.#call.end('client_abort');
+    if (hasBegun) this.#call.end('client_abort');
   }
 
   #report(failure: Failure | undefined) {

@@ -1,0 +1,76 @@
+import type { UpstreamError } from '#shared/errors.ts';
+import { toProblem } from '#shared/http/problem.ts';
+import type { Call } from './call.ts';
+import { endedEarly, outcomeOf } from './failure.ts';
+import type { AnswerHead } from './head.ts';
+import type { AttemptFacts } from './observer.ts';
+import { StreamEnd } from './stream-end.ts';
+import { isBad } from './verdict.ts';
+
+/** The answer of one attempt on its way to the caller, from its first byte to its end or its break. */
+export class Delivery {
+  readonly #call: Call;
+  readonly #attempt: AttemptFacts;
+  readonly #head: AnswerHead;
+  /** Of streams only. */
+  readonly #end: StreamEnd | undefined;
+  #hasBegun = false;
+
+  constructor(call: Call, attempt: AttemptFacts, head: AnswerHead) {
+    this.#call = call;
+    this.#attempt = attempt;
+    this.#head = head;
+    if (head.form === undefined) return;
+    const { route } = call;
+    const hasTerminator = route?.hasTerminator === true && attempt.backend.kind !== 'plain' && head.status < 300;
+    this.#end = new StreamEnd(hasTerminator ? route.dialect : 'other');
+  }
+
+  /** Sends the head, where none has gone. */
+  begin(readTrailers: () => Record<string, string>): void {
+    const call = this.#call;
+    const { status, rawHeaders, form } = this.#head;
+    if (form === 'sse' && status < 300) call.canPing = this.#canPing;
+    else call.stopPings();
+    if (!call.isAnswered) call.respond(status, rawHeaders, readTrailers);
+    call.observer?.answered?.(this.#attempt, status, rawHeaders);
+  }
+
+  #canPing = () => !this.#call.answer.isFull && this.#end?.isAtBoundary('sse') === true;
+
+  /** Returns whether the caller keeps up. */
+  pass(chunk: Buffer): boolean {
+    const call = this.#call;
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      call.observer?.firstByte?.();
+    }
+    this.#end?.note(chunk);
+    call.observer?.chunk?.(chunk);
+    call.heard();
+    return call.answer.add(chunk);
+  }
+
+  /** The backend has ended: too early where this is an error. */
+  earlyEnd(): UpstreamError | undefined {
+    return this.#end?.isComplete() === false ? endedEarly() : undefined;
+  }
+
+  finish(hasTrailers: boolean): void {
+    const { status, length } = this.#head;
+    this.#call.answer.finish(hasTrailers || length === undefined);
+    this.#call.end(isBad(status) ? 'upstream_error' : 'ok');
+  }
+
+  /** The backend died in the middle: the caller sees it in the stream's own form, or by a cut connection. */
+  breakOff(error: UpstreamError): void {
+    const call = this.#call;
+    const { status, form, length } = this.#head;
+    call.observer?.attemptFailed?.(this.#attempt, { failure: error.failure, status });
+    call.request.log.warn('the answer broke off', { backend: this.#attempt.backend.name, reason: error.message });
+    if (form !== undefined && length === undefined && !call.answer.isDestroyed) {
+      call.endWithError(toProblem(error), form, this.#end?.isAtBoundary(form) ?? true);
+    } else call.answer.destroy(error);
+    call.end(outcomeOf(error));
+  }
+}
