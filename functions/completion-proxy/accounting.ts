@@ -11,7 +11,7 @@ import type { Journal } from './journal.ts';
 import { createProxyMetrics } from './metrics/metrics.ts';
 import type { OwnRoute } from './own/routes.ts';
 import { createHistory, type History } from './records/history.ts';
-import type { CallRecord } from './records/record.ts';
+import type { CallRecord, Running } from './records/record.ts';
 import { createRecorder } from './records/recorder.ts';
 import { createRecordRoutes } from './records/routes.ts';
 import { createUsageSender } from './records/usage-sender.ts';
@@ -100,8 +100,9 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
       ? { maxBytes: settings.HISTORY_CONTENT_BYTES, redact: settings.HISTORY_REDACT }
       : undefined;
 
+  const running = new Set<Running>();
   return {
-    observe: createRecorder({ prices: settings.PRICES, sinks, content, now, clock }),
+    observe: createRecorder({ running, prices: settings.PRICES, sinks, content, now, clock }),
     limits,
     routes: createRecordRoutes({ history, journal, limits, metrics, now }),
     isDurable: store.durable,

@@ -28,6 +28,29 @@ export interface CallRecord extends Omit<UsageRecord, 'outcome'> {
   completion?: string;
 }
 
+/** A call that has not ended, as far as it has come. */
+export interface CallUnderWay {
+  id: string;
+  started_at: string;
+  caller: string;
+  model: string;
+  path: string;
+  stream: boolean;
+  /** The one that is asked, or was asked last; null while the call waits for its first place. */
+  backend: string | null;
+  attempts: number;
+  failed_attempts: number;
+  first_byte_ms: number | null;
+  chunks: number;
+  answer_bytes: number;
+}
+
+/** Asked for how it stands; nothing is noted for it in the meantime. */
+export interface Running {
+  readonly caller: string;
+  describe(): CallUnderWay;
+}
+
 /** What is billed of a call, or undefined for one that reached no backend. */
 export function toUsageRecord(record: CallRecord): UsageRecord | undefined {
   const { outcome } = record;

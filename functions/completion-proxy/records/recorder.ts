@@ -2,7 +2,7 @@ import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Ou
 import { streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type UsageScan } from '../usage/scan.ts';
-import type { CallRecord, FailedAttempt } from './record.ts';
+import type { CallRecord, CallUnderWay, FailedAttempt, Running } from './record.ts';
 
 /** What is kept of prompts and answers: their beginning, without what the patterns match. */
 export interface ContentRule {
@@ -16,6 +16,8 @@ export interface RecorderParts {
   sinks: readonly ((record: CallRecord, facts: CallFacts) => void)[];
   /** Absent: neither prompts nor answers are kept. */
   content?: ContentRule | undefined;
+  /** Holds each call from its beginning to its end. */
+  running: Set<Running>;
   /** ms since 1970. */
   now: () => number;
   /** For durations. */
@@ -32,7 +34,7 @@ const providerOf = ({ dialect }: CallFacts, attempt: AttemptFacts | undefined) =
 };
 
 /** Follows one call and, when it has ended, makes its record. It looks at chunks and keeps none. */
-class CallRecorder implements CallObserver {
+class CallRecorder implements CallObserver, Running {
   readonly #facts: CallFacts;
   readonly #parts: RecorderParts;
   readonly #startedAt: number;
@@ -58,6 +60,29 @@ class CallRecorder implements CallObserver {
     this.#parts = parts;
     this.#startedAt = parts.now();
     this.#startedClock = parts.clock();
+    parts.running.add(this);
+  }
+
+  get caller(): string {
+    return this.#facts.caller.name;
+  }
+
+  describe(): CallUnderWay {
+    const { callId, caller, path, stream, requestedModel = '' } = this.#facts;
+    return {
+      id: callId,
+      started_at: new Date(this.#startedAt).toISOString(),
+      caller: caller.name,
+      model: requestedModel,
+      path,
+      stream,
+      backend: this.#attempt?.backend.name ?? null,
+      attempts: this.#attempts,
+      failed_attempts: this.#failures.length,
+      first_byte_ms: this.#firstByteMs,
+      chunks: this.#chunks,
+      answer_bytes: this.#bytes,
+    };
   }
 
   attemptStarted(attempt: AttemptFacts): void {
@@ -102,6 +127,7 @@ class CallRecorder implements CallObserver {
   }
 
   ended(outcome: Outcome, status: number): void {
+    this.#parts.running.delete(this);
     const record = this.#toRecord(outcome, status);
     for (const sink of this.#parts.sinks) sink(record, this.#facts);
   }

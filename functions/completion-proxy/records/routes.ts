@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { HttpError } from '#shared/errors.ts';
 import type { CallContext } from '#shared/http/define.ts';
 import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
@@ -8,9 +7,9 @@ import type { Limits } from '../callers/limits.ts';
 import type { Journal } from '../journal.ts';
 import type { ProxyMetrics } from '../metrics/metrics.ts';
 import type { OwnRoute } from '../own/routes.ts';
+import { streamEvents } from './events.ts';
 import type { History, HistoryQuery } from './history.ts';
 import { matches } from './history.ts';
-import type { CallRecord } from './record.ts';
 
 export interface RecordParts {
   /** undefined: HISTORY_DAYS=0. */
@@ -51,7 +50,8 @@ function readTime(query: URLSearchParams, name: string, now: number): number | u
   throw invalid(`${name} must be a time such as 2026-11-21T10:00:00Z, or 15m, 2h, 7d`);
 }
 
-function readQuery(event: FunctionEvent, now: number): HistoryQuery {
+/** The filters of `GET /history`. Throws HttpError 400 `invalid_parameter`. */
+export function readHistoryQuery(event: FunctionEvent, now: number): HistoryQuery {
   const { query } = event;
   const unknown = [...query.keys()].find((name) => !known.includes(name));
   if (unknown !== undefined) throw invalid(`${unknown} is no parameter here; there is: ${known.join(', ')}`);
@@ -77,33 +77,8 @@ function readQuery(event: FunctionEvent, now: number): HistoryQuery {
   return found;
 }
 
-const heartbeatMs = 15_000;
-/** A follower who does not read is let go. */
-const maxHeldBytes = 1024 * 1024;
-
-function follow(history: History, query: HistoryQuery, signal: AbortSignal): FunctionResponse {
-  const body = new Readable({ read() {} });
-  const send = (piece: string) => {
-    if (body.readableLength > maxHeldBytes) body.destroy();
-    else body.push(piece);
-  };
-  const stop = history.follow((record: CallRecord) => {
-    if (matches(record, query)) send(`data: ${JSON.stringify(record)}\n\n`);
-  });
-  const heartbeat = setInterval(() => send(': ping\n\n'), heartbeatMs).unref();
-  const end = () => {
-    stop();
-    clearInterval(heartbeat);
-  };
-  body.once('close', end);
-  signal.addEventListener('abort', () => body.destroy(), { once: true });
-  send(': following\n\n');
-  return {
-    status: 200,
-    headers: { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' },
-    body,
-  };
-}
+const follow = (history: History, query: HistoryQuery, signal: AbortSignal) =>
+  streamEvents(signal, (send) => history.follow((record) => matches(record, query) && send(record)));
 
 /**
  * `GET /history`: the records of calls, newest first. `format=json` (or `Accept`) gives a page and its `next`, `ndjson` its
@@ -121,7 +96,7 @@ async function answerHistory(
     if (!isAdmin) throw adminOnly();
     return text(200, journal.history());
   }
-  const query = readQuery(event, now());
+  const query = readHistoryQuery(event, now());
   if (!isAdmin) query.caller = caller.name;
   if (history === undefined) throw new HttpError(404, 'History is off: HISTORY_DAYS is 0', { code: 'history_off' });
   if (format === 'sse') return follow(history, query, signal);
