@@ -4,7 +4,9 @@ import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { createPortainerClient, type PortainerClient } from '#shared/clients/portainer.ts';
 import { ConfigError } from '#shared/errors.ts';
 import { type CallContext, defineFunction } from '#shared/http/define.ts';
+import type { Diagnosis } from '#shared/http/doctor.ts';
 import type { Handler } from '#shared/http/function.ts';
+import { createLogger } from '#shared/log.ts';
 import { sleep as realSleep } from '#shared/retry.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
@@ -68,10 +70,14 @@ export function createClient(config: Settings): PortainerClient {
   });
 }
 
-/** Other replicas see a lease only in PostgreSQL; without it no store is opened at all. */
+/** Other replicas see a lease only in PostgreSQL; without it no store is opened at all, and start-up says what that means. */
 export function openSharedStore(config: Settings): Store | undefined {
   const url = config['store-url']?.read();
-  return url === undefined ? undefined : openStore({ name: 'spot-start-service', url });
+  if (url !== undefined) return openStore({ name: 'spot-start-service', url });
+  createLogger({ level: config.LOG_LEVEL }).info(
+    'store-url is not set: run one replica, since several may each ask Portainer for the same start; hosts seen while a service ran are forgotten with the process',
+  );
+  return undefined;
 }
 
 /** The service around a client; clock and sleep are the real ones unless given. */
@@ -127,6 +133,23 @@ export function createService(
   };
 }
 
+/** What `npm run doctor` asks. Anybody may read Portainer's version, so the list shows that the credential is taken too. */
+const diagnose = ({ portainer, store }: Parts): Diagnosis => ({
+  upstreams: [
+    {
+      name: 'Portainer',
+      settings:
+        'PORTAINER_API_URL, PORTAINER_CA_FILE, PORTAINER_INSECURE, portainer-api-key or portainer-username and portainer-password',
+      async check(signal) {
+        const [version] = await Promise.all([portainer.version({ signal }), portainer.listEndpoints({ signal })]);
+        return version;
+      },
+    },
+  ],
+  // Without a store there is nothing that would have to survive.
+  ...(store === undefined ? {} : { isDurable: store.durable }),
+});
+
 /** The whole function. */
 export function createFunction(config: Settings, parts: Parts): Handler {
   const { service, close } = createService(config, parts);
@@ -138,7 +161,10 @@ export function createFunction(config: Settings, parts: Parts): Handler {
     ...createWakeRoutes({ service, scope, now }),
   ];
   const authenticate = admitVisitors(createAuthenticate(config, 'spot-start-service'), config.SPOT_START_PUBLIC_WAKE);
-  const handler: Handler = defineFunction({ authenticate, errorBody }, createRouter(routes));
+  const handler: Handler = defineFunction(
+    { authenticate, errorBody, diagnosis: diagnose(parts) },
+    createRouter(routes),
+  );
   handler.close = close;
   return handler;
 }

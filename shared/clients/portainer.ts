@@ -54,6 +54,8 @@ export interface CallOptions {
 }
 
 export interface PortainerClient {
+  /** Its release, which it tells without a credential. */
+  version(options?: CallOptions): Promise<string>;
   listEndpoints(options?: CallOptions): Promise<PortainerEndpoint[]>;
   /** All endpoints' stacks, orphans included. */
   listStacks(options?: CallOptions): Promise<PortainerStack[]>;
@@ -155,6 +157,7 @@ export function createPortainerClient(options: PortainerClientOptions): Portaine
   const docker = (endpointId: number, path: string) => `/api/endpoints/${endpointId}/docker${path}`;
 
   return {
+    version: async (call) => (await read(z.object({ Version: z.string() }), '/api/system/status', call)).Version,
     // Without excludeSnapshots the answer carries every container and image of every host.
     listEndpoints: async (call) =>
       ((await read(endpointsSchema, '/api/endpoints', call, { excludeSnapshots: true })) ?? []).map(toEndpoint),

@@ -47,6 +47,7 @@ function arrange(overrides: (world: World) => Partial<PortainerClient> = () => (
   const time = createVirtualTime();
   const unexpected = () => Promise.reject(new Error('not expected'));
   const base: PortainerClient = {
+    version: async () => '2.45.0',
     listEndpoints: async () => [{ id: 10, name: 'prod-vm-1', kind: 'docker', up: true }],
     listStacks: async () => [world.stack],
     getStack: async () => world.stack,
