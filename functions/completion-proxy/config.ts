@@ -117,6 +117,7 @@ export const settings = z.object({
   CORS_ORIGINS: list().default([]),
   CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),
   FORWARD_AUTHORIZATION: flag(false),
+  COLLECT_STREAM_USAGE: flag(false),
   PRICES: parsed((text) => readPrices(defaultPrices, text === undefined ? {} : parseJson('PRICES', text))),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
   HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
@@ -148,6 +149,7 @@ const toDefaults = (given: Settings): BackendDefaults => ({
   maxConcurrency: given.ALLOW_PARALLEL ? given.MAX_CONCURRENCY || Number.POSITIVE_INFINITY : 1,
   cancelOnDisconnect: given.CANCEL_ON_DISCONNECT,
   forwardAuthorization: given.FORWARD_AUTHORIZATION,
+  collectStreamUsage: given.COLLECT_STREAM_USAGE,
   healthPath: given.HEALTHCHECK_ENDPOINT,
 });
 

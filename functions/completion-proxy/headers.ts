@@ -70,12 +70,12 @@ export const timesPassed = ({ via = '' }: IncomingHttpHeaders) => via.split('com
 
 /**
  * Name, value, name, value for the backend, with spelling, order and repeats as they came. Host is the client's to set,
- * and the length where the body is at hand.
+ * and the length where the body is at hand. `isRead`: the answer is to come uncompressed.
  */
 export function toBackendHeaders(
   { rawHeaders: raw, headers, caller, callId }: ForwardedCall,
   backend: Backend,
-  isBodyAtHand = false,
+  { isBodyAtHand = false, isRead = false }: { isBodyAtHand?: boolean; isRead?: boolean } = {},
 ): string[] {
   const named = namedInConnection(raw);
   const own = ownCredentials(headers, caller, backend);
@@ -87,6 +87,7 @@ export function toBackendHeaders(
     // Expect is between us and the caller: the server has answered 100 by now.
     if (lower === 'host' || lower === 'expect' || lower === 'x-request-id' || lower === 'via') continue;
     if (isBodyAtHand && lower === 'content-length') continue;
+    if (isRead && lower === 'accept-encoding') continue;
     if (hopByHop.has(lower) || named.has(lower) || own.has(lower)) continue;
     if (key !== undefined && (lower === 'authorization' || lower === 'x-api-key' || lower === 'api-key')) continue;
     kept.push(name, raw[index + 1]!);

@@ -119,6 +119,57 @@ describe('the record of a call', () => {
     expect(await proxy.next()).toMatchObject({ tokens: {}, usage_source: 'absent', cost_usd: null, outcome: 'ok' });
   });
 
+  it('asks for the usage of a stream where the caller did not, counts it, and keeps the extra chunk to itself', async () => {
+    const pieces = [chatChunk('a'), chatChunk('', 'stop'), usageChunk, 'data: [DONE]\n\n'];
+    const backend = await startBackend(streamEvents([pieces.join('')]));
+    const backends = [
+      { name: 'asked', url: backend.url, kind: 'openai', models: ['m'] },
+      { name: 'plain', url: backend.url, kind: 'openai', models: ['p'], collect_stream_usage: false },
+    ];
+    const proxy = await startProxy({ BACKENDS: backends, COLLECT_STREAM_USAGE: 'true' });
+    const text = await (await ask(proxy, { stream: true })).text();
+    expect(text).toBe(pieces.filter((piece) => piece !== usageChunk).join(''));
+    expect(await proxy.next()).toMatchObject({ tokens: { input: 2, output: 3 }, outcome: 'ok', cost_usd: '0.032' });
+    expect(JSON.parse(String(backend.calls[0]!.body))).toEqual({
+      model: 'm',
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+
+    const wish = { stream: true, stream_options: { include_usage: true } };
+    expect(await (await ask(proxy, wish)).text()).toBe(pieces.join(''));
+    await proxy.next();
+    expect(await (await ask(proxy, { model: 'p', stream: true })).text()).toBe(pieces.join(''));
+    expect(String(backend.calls[2]!.body)).toBe('{"model":"p","stream":true}');
+    await proxy.next();
+    await (await ask(proxy, { stream: false })).text();
+    expect(String(backend.calls[3]!.body)).toBe('{"model":"m","stream":false}');
+  });
+
+  it('hides the chunk also where the stream has a length, and breaks off visibly in the middle of an event', async () => {
+    const pieces = [chatChunk('', 'stop'), usageChunk, 'data: [DONE]\n\n'];
+    const backend = await startBackend(
+      (res) => {
+        res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Content-Length': pieces.join('').length });
+        res.end(pieces.join(''));
+      },
+      streamEvents([chatChunk('a'), 'data: {"choi'], cut),
+    );
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai', COLLECT_STREAM_USAGE: 'true' });
+    const whole = await (await ask(proxy, { stream: true })).text();
+    expect(whole).toBe(pieces[0]! + pieces[2]!);
+    const broken = await (await ask(proxy, { stream: true })).text();
+    expect(broken).toMatch(/^data: .*\n\ndata: \{"choi\n\ndata: \{"error":/);
+  });
+
+  it('asks the backends of models for an answer that can be read', async () => {
+    const backend = await startBackend(fine);
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy)).text();
+    await (await fetch(`${proxy.url}/v1/files`)).text();
+    expect(backend.calls.map(({ headers }) => headers['accept-encoding'])).toEqual([undefined, 'gzip, deflate']);
+  });
+
   it('tells the backend and the usage of a fallback, and the failed attempts apart', async () => {
     const first = await startBackend(hangUp, answerJson(503, { error: 'busy', usage }), answerJson(503, { usage }));
     const second = await startBackend(fine);

@@ -41,6 +41,8 @@ export interface Backend {
   cancelOnDisconnect: boolean;
   /** The caller's `Authorization` reaches it; false without it. */
   forwardAuthorization?: boolean | undefined;
+  /** Asked for the usage of a stream where the caller did not ask for it. */
+  collectStreamUsage?: boolean | undefined;
   /** It logs and bills its calls itself. */
   billedBy?: 'litellm' | undefined;
   /** Asked by the health check; undefined is no check. */

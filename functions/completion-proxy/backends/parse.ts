@@ -23,6 +23,7 @@ const entry = z.strictObject({
   weight: z.number().positive().max(1_000).default(1),
   max_concurrency: count(1, 100_000).optional(),
   cancel_on_disconnect: z.boolean().optional(),
+  collect_stream_usage: z.boolean().optional(),
   billed_by: z.enum(['litellm']).optional(),
   healthcheck: z.union([z.string().startsWith('/'), z.literal(false)]).optional(),
   timeouts: z
@@ -48,6 +49,7 @@ export interface BackendDefaults {
   maxConcurrency: number;
   cancelOnDisconnect: boolean;
   forwardAuthorization: boolean;
+  collectStreamUsage: boolean;
   /** For every backend that names none; undefined leaves it to the kind. */
   healthPath?: string | undefined;
 }
@@ -64,6 +66,9 @@ async function parseText(text: string): Promise<unknown> {
   const { parse } = await import('yaml');
   return parse(text, { maxAliasCount: 100 });
 }
+
+/** Who takes `stream_options`. */
+const speaksOpenAi = (kind: BackendKind) => kind === 'openai' || kind === 'ollama';
 
 /** Clients of OpenAI and Anthropic write the base with `/v1`; the paths that callers use have it as well. */
 const withoutVersion = (url: string, kind: BackendKind) =>
@@ -87,6 +92,7 @@ export function toBackend(
     maxConcurrency: defaults.maxConcurrency,
     cancelOnDisconnect: defaults.cancelOnDisconnect,
     forwardAuthorization: defaults.forwardAuthorization,
+    collectStreamUsage: defaults.collectStreamUsage && speaksOpenAi(kind),
     healthPath: defaults.healthPath ?? healthPathOf[kind],
     timeouts: defaults.timeouts,
   };
@@ -105,6 +111,7 @@ function toListed(given: z.infer<typeof entry>, defaults: BackendDefaults, secre
     weight: given.weight,
     maxConcurrency: given.max_concurrency ?? defaults.maxConcurrency,
     cancelOnDisconnect: given.cancel_on_disconnect ?? defaults.cancelOnDisconnect,
+    collectStreamUsage: given.collect_stream_usage ?? backend.collectStreamUsage,
     billedBy: given.billed_by,
     healthPath: given.healthcheck === false ? undefined : (given.healthcheck ?? backend.healthPath),
     timeouts: {

@@ -4,10 +4,11 @@ import { sleep as realSleep } from '#shared/retry.ts';
 import { type FindCarrier, isAvailable, type Upstream } from '../backends/upstream.ts';
 import { toBackendHeaders } from '../headers.ts';
 import { withModel } from '../routing/request-scan.ts';
+import { withStreamUsage } from '../routing/stream-usage.ts';
 import type { Call } from './call.ts';
 import { callerIsGone, type Failure, outcomeOf } from './failure.ts';
 import type { KeptBody } from './kept-body.ts';
-import { Passage } from './passage.ts';
+import { type Ask, Passage } from './passage.ts';
 
 export interface AttemptOptions {
   find: FindCarrier;
@@ -28,21 +29,35 @@ function canRepeat({ request, route }: Call, body: KeptBody | undefined): boolea
   return route !== undefined || idempotent.has(request.method);
 }
 
-function toOptions(call: Call, { backend }: Upstream, body: KeptBody | undefined): Dispatcher.DispatchOptions {
-  const { request, scan } = call;
+function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined): Ask {
+  const { request, scan, route } = call;
+  let hidesUsage = false;
   let bytes: Dispatcher.DispatchOptions['body'] = null;
   if (body !== undefined) {
     bytes = 'whole' in body ? body.whole : body.stream;
     const alias = scan.model === undefined ? undefined : backend.aliases.get(scan.model);
     if (alias !== undefined && 'whole' in body) bytes = withModel(body.whole, scan, alias);
+    if (backend.collectStreamUsage === true && scan.stream === true && hasUsageChunk(call) && Buffer.isBuffer(bytes)) {
+      const asking = withStreamUsage(bytes);
+      hidesUsage = asking !== undefined;
+      bytes = asking ?? bytes;
+    }
   }
-  return {
+  const options = {
     path: backend.basePath + request.target,
     method: request.method as Dispatcher.HttpMethod,
-    headers: toBackendHeaders(request, backend, Buffer.isBuffer(bytes)),
+    headers: toBackendHeaders(request, backend, {
+      isBodyAtHand: Buffer.isBuffer(bytes),
+      // Nothing can be read in what is compressed.
+      isRead: route !== undefined && backend.kind !== 'plain',
+    }),
     body: bytes,
   };
+  return { options, hidesUsage };
 }
+
+/** Chat completions and completions tell the usage of a stream only when they are asked for it. */
+const hasUsageChunk = ({ route, scan }: Call) => route?.dialect === 'chat' && route.hasTerminator && scan.isJson;
 
 /** Whether the same backend may be asked again: it refused or was cut off. One that was silent has had its time. */
 const isWorthRepeating = ({ failure, status, error }: Failure) =>
@@ -98,7 +113,7 @@ export async function attempt(
         const found = options.find(backend);
         const carrier = found instanceof Promise ? await found : found;
         const passage = new Passage(call, upstream, { number: call.attempts, backend, model });
-        passage.start(carrier, toOptions(call, upstream, body));
+        passage.start(carrier, prepare(call, upstream, body));
         failure = await passage.begun;
         if (failure === undefined) return;
         if (signal.aborted || !repeatable) return conclude(call, failure);

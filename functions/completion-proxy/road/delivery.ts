@@ -5,6 +5,7 @@ import { endedEarly, outcomeOf } from './failure.ts';
 import type { AnswerHead } from './head.ts';
 import type { AttemptFacts } from './observer.ts';
 import { StreamEnd } from './stream-end.ts';
+import type { UsageEventFilter } from './usage-event.ts';
 import { isBad } from './verdict.ts';
 
 /** The answer of one attempt on its way to the caller, from its first byte to its end or its break. */
@@ -14,10 +15,12 @@ export class Delivery {
   readonly #head: AnswerHead;
   /** Of streams only. */
   readonly #end: StreamEnd | undefined;
+  readonly #filter: UsageEventFilter | undefined;
   #hasBegun = false;
 
-  constructor(call: Call, attempt: AttemptFacts, head: AnswerHead) {
+  constructor(call: Call, attempt: AttemptFacts, head: AnswerHead, filter?: UsageEventFilter) {
     this.#call = call;
+    this.#filter = filter;
     this.#attempt = attempt;
     this.#head = head;
     if (head.form === undefined) return;
@@ -48,7 +51,8 @@ export class Delivery {
     this.#end?.note(chunk);
     call.observer?.chunk?.(chunk);
     call.heard();
-    return call.answer.add(chunk);
+    const passed = this.#filter === undefined ? chunk : this.#filter.take(chunk);
+    return passed.length === 0 || call.answer.add(passed);
   }
 
   /** The backend has ended: too early where this is an error. */
@@ -56,7 +60,14 @@ export class Delivery {
     return this.#end?.isComplete() === false ? endedEarly() : undefined;
   }
 
+  /** What waited for the end of its event. */
+  #letGo() {
+    const rest = this.#filter?.end();
+    if (rest !== undefined && rest.length > 0) this.#call.answer.add(rest);
+  }
+
   finish(hasTrailers: boolean): void {
+    this.#letGo();
     const { status, length } = this.#head;
     this.#call.answer.finish(hasTrailers || length === undefined);
     this.#call.end(isBad(status) ? 'upstream_error' : 'ok');
@@ -68,6 +79,7 @@ export class Delivery {
     const { status, form, length } = this.#head;
     call.observer?.attemptFailed?.(this.#attempt, { failure: error.failure, status });
     call.request.log.warn('the answer broke off', { backend: this.#attempt.backend.name, reason: error.message });
+    this.#letGo();
     if (form !== undefined && length === undefined && !call.answer.isDestroyed) {
       call.endWithError(toProblem(error), form, this.#end?.isAtBoundary(form) ?? true);
     } else call.answer.destroy(error);

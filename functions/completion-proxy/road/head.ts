@@ -29,3 +29,10 @@ export function readHead(
     retryAfter: headers['retry-after'] as string | undefined,
   };
 }
+
+/** Of an answer that gets shorter on its way. */
+export function withoutLength(head: AnswerHead): AnswerHead {
+  const { rawHeaders: raw } = head;
+  const rawHeaders = raw.filter((_, index) => raw[index & ~1]!.toLowerCase() !== 'content-length');
+  return { ...head, rawHeaders, length: undefined };
+}

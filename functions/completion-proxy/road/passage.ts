@@ -6,11 +6,12 @@ import type { AnswerSource } from './answer.ts';
 import type { Call } from './call.ts';
 import { Delivery } from './delivery.ts';
 import { callerIsGone, type Failure, type Held, outcomeOf, withAnswer, withoutAnswer } from './failure.ts';
-import { type AnswerHead, readHead, toStrings } from './head.ts';
+import { type AnswerHead, readHead, toStrings, withoutLength } from './head.ts';
 import type { AttemptFacts } from './observer.ts';
 import { Patience, type Timed } from './patience.ts';
 import { Standing } from './standing.ts';
 import { isCommentOnly } from './stream-end.ts';
+import { UsageEventFilter } from './usage-event.ts';
 import { isBad, isTooLong, toError } from './verdict.ts';
 
 type State =
@@ -32,6 +33,13 @@ type State =
 const maxDropped = 64 * 1024;
 const maxCollected = 256 * 1024;
 const tooLong = () => new UpstreamError('The backend', 'invalid_response', 'the answer is too long for one event');
+
+/** What a backend is asked, and how its answer is to be told. */
+export interface Ask {
+  options: Dispatcher.DispatchOptions;
+  /** It tells the usage of a stream because we ask for it: the caller did not. */
+  hidesUsage: boolean;
+}
 
 /**
  * One attempt: the request to one backend and its answer, from the place it took at the gate until that is given back.
@@ -59,6 +67,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
   #isSettled = false;
   #stopped: UpstreamError | undefined;
   #broken: UpstreamError | undefined;
+  #hidesUsage = false;
 
   /** Takes over a place at the gate of `upstream`. */
   constructor(call: Call, upstream: Upstream, attempt: AttemptFacts) {
@@ -71,7 +80,8 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     });
   }
 
-  start(carrier: Carrier, options: Dispatcher.DispatchOptions): void {
+  start(carrier: Carrier, { options, hidesUsage }: Ask): void {
+    this.#hidesUsage = hidesUsage;
     const { firstByteMs, totalMs } = this.#upstream.backend.timeouts;
     const { signal } = this.#call.request;
     signal.addEventListener('abort', this.#onAbort, { once: true });
@@ -108,9 +118,11 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     // 1xx announces the answer and is none.
     if (status < 200 || this.#state === 'dropping') return;
     const call = this.#call;
-    const head = readHead(status, controller.rawHeaders, headers);
+    const told = readHead(status, controller.rawHeaders, headers);
+    const hidesUsage = this.#hidesUsage && told.form === 'sse' && status < 300;
+    const head = hidesUsage ? withoutLength(told) : told;
     this.#head = head;
-    this.#delivery = new Delivery(call, this.attempt, head);
+    this.#delivery = new Delivery(call, this.attempt, head, hidesUsage ? new UsageEventFilter() : undefined);
     if (isBad(status)) {
       this.isPaused = true;
       controller.pause();

@@ -24,6 +24,7 @@ const defaults = {
   maxConcurrency: Number.POSITIVE_INFINITY,
   cancelOnDisconnect: true,
   forwardAuthorization: false,
+  collectStreamUsage: false,
 };
 
 interface Given {

@@ -62,6 +62,7 @@ const backendDefaults = {
   maxConcurrency: Number.POSITIVE_INFINITY,
   cancelOnDisconnect: true,
   forwardAuthorization: false,
+  collectStreamUsage: false,
 };
 
 describe('header fields', () => {
