@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import type { SettingsSchema } from '../../../shared/config/settings.ts';
 import { parseDurationMs } from '../../../tools/gateway/duration.ts';
 import { findStackFile, readStack } from '../../../tools/stack/stack.ts';
@@ -137,5 +138,16 @@ describe('stack.sample.yml', () => {
     expect(Number(labels['com.openfaas.scale.max'] ?? 1)).toBeLessThanOrEqual(5);
     expect(annotations.topic ?? '').not.toContain(',');
     expect(image).toContain('/');
+  });
+
+  it('shows the extras of OpenFaaS Pro in a comment that can be taken as it is', () => {
+    const block = source.slice(source.indexOf('\n# labels:'));
+    const { labels, annotations } = parse(block.replace(/^# ?/gm, ''), { schema: 'failsafe' }) as Record<
+      string,
+      object
+    >;
+    expect(Object.keys(labels!)).toContain('com.openfaas.scale.zero');
+    expect(Object.keys(annotations!)).toContain('com.openfaas.ready.http.path');
+    for (const value of Object.values(labels!)) expect(value).toMatch(/^[A-Za-z0-9._-]{1,63}$/);
   });
 });
