@@ -12,10 +12,11 @@ import { createProxyMetrics } from './metrics/metrics.ts';
 import type { OwnRoute } from './own/routes.ts';
 import { createHistory, type History } from './records/history.ts';
 import type { CallRecord, Running } from './records/record.ts';
-import { createRecorder } from './records/recorder.ts';
+import { createRecorder, type Sink } from './records/recorder.ts';
 import { createRecordRoutes } from './records/routes.ts';
 import { createUsageSender } from './records/usage-sender.ts';
-import type { Observe } from './road/observer.ts';
+import type { CallFacts, Observe } from './road/observer.ts';
+import { openTraces } from './traces/open.ts';
 
 /** What the gateway knows of the calls that pass: who may make them, what they used, and how they ended. */
 export interface Accounting {
@@ -73,6 +74,20 @@ function openHistory(
   return createHistory({ store, log, now, keepMs: days * dayMs, keepRecords: HISTORY_RECORDS, onLost });
 }
 
+function openTraceSink(
+  settings: Settings,
+  upstreams: readonly Upstream[],
+  parts: { log: Logger; onLost: (spans: number) => void },
+) {
+  const endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (endpoint === undefined) return undefined;
+  const origins = new Map(upstreams.map(({ backend: { name, origin } }) => [name, origin]));
+  return openTraces(
+    { endpoint, headers: settings['otel-exporter-otlp-headers'], serviceName: settings.OTEL_SERVICE_NAME },
+    { ...parts, originOf: (name) => origins.get(name) },
+  );
+}
+
 export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
   const { upstreams, journal, now, clock } = parts;
   const log = createLogger({ level: settings.LOG_LEVEL });
@@ -93,7 +108,11 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   const sender = post && createUsageSender({ store, post, log, onLost: (records) => metrics.lost('webhook', records) });
   sender?.start();
 
-  const sinks = [metrics.count, limits.settle, ...(history === undefined ? [] : [history.add])];
+  const sinks: Sink[] = [metrics.count, limits.settle, ...(history === undefined ? [] : [history.add])];
+  const traces = openTraceSink(settings, parts.upstreams, { log, onLost: (spans) => metrics.lost('traces', spans) });
+  if (traces !== undefined) {
+    sinks.push((record: CallRecord, { trace }: CallFacts) => trace !== undefined && traces.add(record, trace));
+  }
   if (parts.sink !== undefined) sinks.push(parts.sink);
   const content =
     settings.HISTORY_CONTENT === 'full'
@@ -109,6 +128,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
     async close() {
       await history?.close();
       await sender?.close();
+      await traces?.close();
       await store.close();
     },
   };

@@ -127,6 +127,9 @@ export const settings = z.object({
   USAGE_WEBHOOK_URL: httpUrl().optional(),
   'usage-webhook-secret': optionalSecret(),
   'usage-webhook-key': optionalSecret(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl().optional(),
+  'otel-exporter-otlp-headers': optionalSecret(),
+  OTEL_SERVICE_NAME: text('completion-proxy'),
   LOGS_LINES: integer({ fallback: 1_000, max: 100_000 }),
   HISTORY_LINES: integer({ fallback: 1_000, max: 100_000 }),
 });

@@ -50,7 +50,7 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const call = { method, target, path, headers, rawHeaders, body, hasBody, caller, callId, signal, log };
   const answer = await parts.road(call);
-  const fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors });
+  const fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors, trace: answer.trace });
   for (const field of parts.limits.headers(caller.name)) fields.push(field);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);

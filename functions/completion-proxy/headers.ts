@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Caller } from '#shared/auth/authenticate.ts';
 import { type Backend, credentialFields } from './backends/backend.ts';
+import { type Trace, toTraceparent } from './traces/trace.ts';
 
 /** RFC 9110 7.6.1: these are between two neighbours, and so is every field that Connection names. */
 const hopByHop = new Set([
@@ -63,6 +64,14 @@ export interface ForwardedCall {
   callId: string;
 }
 
+export interface SendingRules {
+  isBodyAtHand?: boolean;
+  /** The answer is to come uncompressed. */
+  isRead?: boolean;
+  /** Ours, in place of the caller's fields. */
+  trace?: Trace | undefined;
+}
+
 const ownVia = '1.1 completion-proxy';
 
 /** How often a call has passed a completion proxy: a backend that is our own address would send it round for ever. */
@@ -70,12 +79,12 @@ export const timesPassed = ({ via = '' }: IncomingHttpHeaders) => via.split('com
 
 /**
  * Name, value, name, value for the backend, with spelling, order and repeats as they came. Host is the client's to set,
- * and the length where the body is at hand. `isRead`: the answer is to come uncompressed.
+ * and the length where the body is at hand.
  */
 export function toBackendHeaders(
   { rawHeaders: raw, headers, caller, callId }: ForwardedCall,
   backend: Backend,
-  { isBodyAtHand = false, isRead = false }: { isBodyAtHand?: boolean; isRead?: boolean } = {},
+  { isBodyAtHand = false, isRead = false, trace }: SendingRules = {},
 ): string[] {
   const named = namedInConnection(raw);
   const own = ownCredentials(headers, caller, backend);
@@ -88,11 +97,16 @@ export function toBackendHeaders(
     if (lower === 'host' || lower === 'expect' || lower === 'x-request-id' || lower === 'via') continue;
     if (isBodyAtHand && lower === 'content-length') continue;
     if (isRead && lower === 'accept-encoding') continue;
+    if (trace !== undefined && (lower === 'traceparent' || lower === 'tracestate')) continue;
     if (hopByHop.has(lower) || named.has(lower) || own.has(lower)) continue;
     if (key !== undefined && (lower === 'authorization' || lower === 'x-api-key' || lower === 'api-key')) continue;
     kept.push(name, raw[index + 1]!);
   }
   kept.push('X-Request-ID', callId, 'Via', headers.via === undefined ? ownVia : `${headers.via}, ${ownVia}`);
+  if (trace !== undefined) {
+    kept.push('traceparent', toTraceparent(trace));
+    if (trace.state !== undefined) kept.push('tracestate', trace.state);
+  }
   if (key !== undefined) {
     const { name, value } = credentialFields(backend, key);
     kept.push(name, value);
@@ -104,12 +118,14 @@ export interface CallerFields {
   callId: string;
   /** The backend's CORS fields give way to ours. */
   withoutCors?: boolean;
+  /** Our span of the caller's trace. */
+  trace?: Trace | undefined;
 }
 
 /** The backend's fields for the caller. Its own request id stays; ours is added where it has none. */
 export function toCallerHeaders(
   raw: readonly string[],
-  { callId, withoutCors = false }: CallerFields,
+  { callId, withoutCors = false, trace }: CallerFields,
 ): [string, string][] {
   const named = namedInConnection(raw);
   const kept: [string, string][] = [];
@@ -122,13 +138,14 @@ export function toCallerHeaders(
     const lower = name.toLowerCase();
     if (hopByHop.has(lower) || named.has(lower)) continue;
     // The wrapper would take a backend's X-Call-Id for ours.
-    if (lower === 'x-call-id') continue;
+    if (lower === 'x-call-id' || (trace !== undefined && lower === 'traceparent')) continue;
     if (withoutCors && lower.startsWith('access-control-')) continue;
     if (lower === 'x-request-id') hasRequestId = true;
     else if (lower === 'x-accel-buffering') hasBuffering = true;
     else if (lower === 'content-type') isEventStream = value.startsWith('text/event-stream');
     kept.push([name, value]);
   }
+  if (trace !== undefined) kept.push(['traceparent', toTraceparent(trace)]);
   if (!hasRequestId) kept.push(['X-Request-ID', callId]);
   // nginx in front of us would collect the stream.
   if (isEventStream && !hasBuffering) kept.push(['X-Accel-Buffering', 'no']);

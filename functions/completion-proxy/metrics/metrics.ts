@@ -9,7 +9,7 @@ const tokenBounds = [
 ];
 
 /** `gen_ai.operation.name` by the last words of the path. */
-function operationOf({ path, provider }: CallRecord): string {
+export function operationOf({ path, provider }: CallRecord): string {
   if (/embed/.test(path)) return 'embeddings';
   if (/\/(chat\/completions|responses|messages|chat)$/.test(path)) return 'chat';
   return /\/(completions|generate)$/.test(path) ? 'text_completion' : provider;
@@ -24,8 +24,8 @@ const breakerStates = ['closed', 'half_open', 'open'] as const;
 export interface ProxyMetrics {
   /** A sink of the recorder. */
   count(record: CallRecord): void;
-  /** Records that a store or a webhook did not get. */
-  lost(where: 'history' | 'webhook', records: number): void;
+  /** Records that a store, a webhook or a trace collector did not get. */
+  lost(where: 'history' | 'webhook' | 'traces', records: number): void;
   render(): string;
 }
 

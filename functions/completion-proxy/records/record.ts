@@ -11,6 +11,8 @@ export interface FailedAttempt {
 /** One call, as history keeps it: what `UsageRecord` tells, and what an operator asks. Times in ms, sizes in bytes. */
 export interface CallRecord extends Omit<UsageRecord, 'outcome'> {
   outcome: Outcome;
+  /** Of the trace that the call is part of (W3C). */
+  trace_id: string | null;
   method: string;
   path: string;
   stream: boolean;

@@ -10,10 +10,12 @@ export interface ContentRule {
   redact: readonly RegExp[];
 }
 
+export type Sink = (record: CallRecord, facts: CallFacts) => void;
+
 export interface RecorderParts {
   prices: Prices;
   /** Told of each call when it has ended; must not throw. */
-  sinks: readonly ((record: CallRecord, facts: CallFacts) => void)[];
+  sinks: readonly Sink[];
   /** Absent: neither prompts nor answers are kept. */
   content?: ContentRule | undefined;
   /** Holds each call from its beginning to its end. */
@@ -167,6 +169,7 @@ class CallRecorder implements CallObserver, Running {
       tokens: told?.tokens ?? {},
       usage_source: told?.tokens === undefined ? 'absent' : 'upstream',
       cost_usd: toCostUsd(cost),
+      trace_id: facts.trace?.traceId ?? null,
       method: facts.method,
       path: facts.path,
       stream: facts.stream,

@@ -50,6 +50,7 @@ function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined):
       isBodyAtHand: Buffer.isBuffer(bytes),
       // Nothing can be read in what is compressed.
       isRead: route !== undefined && backend.kind !== 'plain',
+      trace: call.facts.trace,
     }),
     body: bytes,
   };

@@ -8,6 +8,7 @@ import type { BackendKind } from '../backends/backend.ts';
 import { toErrorChunk } from '../dialect.ts';
 import type { LlmRoute } from '../routing/llm-route.ts';
 import type { RequestScan } from '../routing/request-scan.ts';
+import type { Trace } from '../traces/trace.ts';
 import { Answer } from './answer.ts';
 import type { CallFacts, CallObserver, Outcome } from './observer.ts';
 import type { StreamForm } from './stream-end.ts';
@@ -42,6 +43,8 @@ export interface RoadAnswer {
   attempts: number;
   /** The backend's own status is a failure that we tried to get over. */
   isFinalFailure: boolean;
+  /** Our span of the caller's trace. */
+  trace?: Trace | undefined;
 }
 
 /** Clients retry as well: what we could not get over is not better for being asked three times as often. */
@@ -129,8 +132,12 @@ export class Call {
     this.isAnswered = true;
     this.#status = status;
     const isFinalFailure = this.route !== undefined && (status === 429 || status >= 500);
-    const { attempts, answer } = this;
-    this.#resolve({ status, rawHeaders, takeBody: () => answer.take(), trailers, attempts, isFinalFailure });
+    const {
+      attempts,
+      answer,
+      facts: { trace },
+    } = this;
+    this.#resolve({ status, rawHeaders, takeBody: () => answer.take(), trailers, attempts, isFinalFailure, trace });
   }
 
   /** Before the head: the caller gets our error. After it: an error inside the stream where it has a form for it. */

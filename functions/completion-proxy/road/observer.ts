@@ -1,6 +1,7 @@
 import type { Caller } from '#shared/auth/authenticate.ts';
 import type { Backend } from '../backends/backend.ts';
 import type { Dialect } from '../routing/llm-route.ts';
+import type { Trace } from '../traces/trace.ts';
 
 /** Why a call ended as it did. `refused`: it never reached a backend. */
 export type Outcome = 'ok' | 'client_abort' | 'upstream_error' | 'timeout' | 'refused';
@@ -18,6 +19,8 @@ export interface CallFacts {
   readonly endUser: string | undefined;
   /** The body asks for a stream. */
   readonly stream: boolean;
+  /** Of calls of a model; the fields of all others pass as they are. */
+  readonly trace: Trace | undefined;
 }
 
 export interface AttemptFacts {

@@ -4,6 +4,7 @@ import type { Upstream } from '../backends/upstream.ts';
 import { dialectOf, findLlmRoute } from '../routing/llm-route.ts';
 import { planCall } from '../routing/plan.ts';
 import { type RequestScan, scanRequest, withModel } from '../routing/request-scan.ts';
+import { readTrace } from '../traces/trace.ts';
 import { type AttemptOptions, attempt } from './attempts.ts';
 import { Call, type RoadAnswer, type RoadRequest } from './call.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
@@ -77,6 +78,7 @@ export function createRoad(options: RoadOptions): Road {
       requestedModel,
       endUser: scan.endUser,
       stream,
+      trace: route === undefined ? undefined : readTrace(request.headers),
     };
     const { path, onlyKind } = request;
     const observer = observe?.(facts, body !== undefined && 'whole' in body ? body.whole : undefined);

@@ -26,6 +26,7 @@ const facts = (name: string, more: Partial<CallFacts> = {}): CallFacts => ({
   path: '/v1/chat/completions',
   dialect: 'chat',
   isLlm: true,
+  trace: undefined,
   requestedModel: 'gpt-4o',
   endUser: undefined,
   stream: false,
