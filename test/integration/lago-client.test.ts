@@ -113,8 +113,57 @@ test('fails with 401 at once and shows no key', async () => {
   expect(sandbox.ledger).toHaveLength(1);
 });
 
-test('takes a 200 that is not from Lago for a failure', async () => {
-  const client = await start();
-  sandbox.faults.push({ kind: 'html', times: 1 });
-  await expect(client.sendBatch(range(2))).rejects.toMatchObject({ failure: 'invalid_response' });
+describe('a 200 that is not from Lago', () => {
+  test('stores nothing: the events are sent again, and fail when nothing else comes', async () => {
+    const client = await start();
+    sandbox.faults.push({ kind: 'html', times: 1 });
+    expect((await client.sendBatch(range(2))).delivered).toEqual(['t0', 't1']);
+    sandbox.faults.push({ kind: 'html', times: 9 });
+    await expect(client.sendBatch(range(2, 2))).rejects.toMatchObject({ failure: 'invalid_response' });
+  });
+
+  test.each(['1.12', '1.33'])('is no event that Lago %s has, however it is asked', async (profile) => {
+    const client = await start(profile);
+    await client.sendBatch(range(1));
+    sandbox.faults.push({ kind: 'html', times: 2, path: '/events' });
+    expect([...(await client.findStored(range(3)))]).toEqual(['t0']);
+    sandbox.faults.push({ kind: 'html', times: 99, path: '/events' });
+    await expect(client.findStored(range(3))).rejects.toMatchObject({ failure: 'invalid_response' });
+  });
+});
+
+describe('events of which Lago 1.33 may have some', () => {
+  const known = (count: number) => expect(sandbox.events.filter(({ unprocessed }) => unprocessed)).toHaveLength(count);
+
+  test('go beside no known one, in a batch after one look at its list', async () => {
+    const client = await start('1.33');
+    await client.sendBatch(range(5));
+    const { delivered, alreadyThere } = await client.sendDoubtful(range(10));
+    expect([delivered.sort(), alreadyThere.sort()]).toEqual([ids(range(5, 5)), ids(range(5))]);
+    expect(sandbox.ledger.map(({ method }) => method)).toEqual(['POST', 'GET', 'POST']);
+    known(0);
+  });
+
+  test('go one by one where too much lies between them, and one answer that fails keeps none of the others', async () => {
+    const client = await start('1.33');
+    const spread = (at: number) => ({ timestamp: String(1_795_000_000 + at) });
+    const between = Array.from({ length: 2_100 }, (_, at) => event(`between${at}`, spread(at)));
+    await client.sendBatch([...between, event('a', spread(0))]);
+    const from = sandbox.ledger.length;
+    sandbox.faults.push({ kind: 'status', status: 500, path: '/events', times: 2 });
+    const result = await client.sendDoubtful([event('a', spread(0)), event('b', spread(2_200)), event('c', spread(9))]);
+    expect(result).toEqual({ delivered: ['b', 'c'], alreadyThere: ['a'], rejected: [], unprocessed: [] });
+    expect(sandbox.ledger.slice(from).map(({ method, path }) => `${method} ${path.slice(7)}`)).toEqual([
+      ...Array(3).fill('GET /events'),
+      ...Array(3).fill('POST /events'),
+    ]);
+    known(0);
+  });
+
+  test('spoil each other when they are sent as if Lago had none of them', async () => {
+    const client = await start('1.33');
+    await client.sendBatch(range(5));
+    expect((await client.sendBatch(range(10))).unprocessed).toHaveLength(5);
+    known(5);
+  });
 });

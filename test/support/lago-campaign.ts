@@ -234,7 +234,8 @@ export async function wage(campaign: Campaign) {
     for (let left = 12; left > 0; ) {
       const { status, body } = await target.post('/', '');
       if (status === 200 && body.complete === true) return;
-      if (status === 409) await pause(50);
+      // Neither says anything of a run: another one is at work, or the process is being started anew.
+      if (status === 409 || status === 0) await pause(50);
       else left -= 1;
     }
   }

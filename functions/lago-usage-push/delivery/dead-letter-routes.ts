@@ -37,14 +37,12 @@ export function createDeadLetterRoutes(options: { lago: LagoClient; deadLetters:
       do {
         const page = await deadLetters.page({ after, limit: 100 });
         const events = page.letters.map(toEvent);
-        // One of them may have been stored all the same, and some versions spoil what is sent beside it.
-        const stored = events.length === 0 ? new Set<string>() : await lago.findStored(events, signal);
-        const unknown = events.filter(({ transaction_id: id }) => !stored.has(id));
-        const result = await lago.sendBatch(unknown, signal);
-        for (const id of [...stored, ...result.delivered, ...result.alreadyThere]) await deadLetters.resolve(id);
+        // One of them may have been stored all the same.
+        const result = await lago.sendDoubtful(events, signal);
+        for (const id of [...result.delivered, ...result.alreadyThere]) await deadLetters.resolve(id);
         answer.retried += events.length;
         answer.sent += result.delivered.length;
-        answer.already_there += stored.size + result.alreadyThere.length;
+        answer.already_there += result.alreadyThere.length;
         answer.still_dead += result.rejected.length;
         after = page.next;
       } while (after !== undefined);

@@ -33,7 +33,7 @@ export interface DeliverContext {
   isInDoubt: (call: Call) => boolean;
   /** Notes, before they are sent, whose fate a kill would leave open. */
   intend: (calls: Call[]) => Promise<void>;
-  /** Their fate is known. */
+  /** Of these it is known whether Lago has them. */
   conclude: (calls: Call[]) => void;
   /** These were held: the memory knows them, and they are decided on all the same. */
   isReplay?: boolean;
@@ -144,18 +144,19 @@ export function createDeliver(options: DeliverOptions): Deliver {
       mayStillSend: ({ timestamp }: LagoEvent) => !isClosed(Number(timestamp) * 1000, now(), rules.period),
     };
     const all = [...planned, ...shifted];
-    const settled: Call[] = [];
+    const certain: Call[] = [];
     const done = (call: Call) => {
       remembered.add(call);
-      settled.push(call);
+      certain.push(call);
     };
     let failure: unknown;
     const push = async (part: Planned[], isUncertain: boolean) => {
-      if (part.length === 0 || failure !== undefined) return;
+      if (part.length === 0 || failure !== undefined) return undefined;
       const events = part.flatMap((item) => item.events);
       const result = await pushEvents(events, { ...common, isUncertain });
       await settle(part, result, context, done);
       failure = result.failure;
+      return result.tried;
     };
     if (all.length > 0 && (await lago.mustSendOnlyNew(signal))) {
       const oldest = memory.reachesBackTo();
@@ -163,9 +164,12 @@ export function createDeliver(options: DeliverOptions): Deliver {
         context.isReplay === true || context.isInDoubt(call) || call.startedAt < oldest;
       const [doubtful, fresh] = [all.filter(isDoubtful), all.filter((item) => !isDoubtful(item))];
       await context.intend(fresh.map(({ call }) => call));
-      await push(fresh, false);
+      const tried = await push(fresh, false);
+      // What a failure left unsent is as new as it was.
+      const isUnsent = ({ events }: Planned) => !events.some(({ transaction_id: id }) => tried?.has(id));
+      certain.push(...fresh.filter(isUnsent).map(({ call }) => call));
       await push(doubtful, true);
-      context.conclude(settled);
+      context.conclude(certain);
     } else {
       await push(all, false);
     }

@@ -1,8 +1,10 @@
 import type { LagoClient, LagoEvent } from '#shared/clients/lago.ts';
-import { maxBatch } from '#shared/clients/lago.ts';
+import { maxBatch } from '#shared/clients/lago-lookup.ts';
 
 /** What became of each event, by its transaction id. An event without a fate was not delivered as far as we know. */
 export interface PushResult {
+  /** Those of which Lago was asked to store, whatever came of it. */
+  tried: Set<string>;
   sent: Set<string>;
   alreadyThere: Set<string>;
   rejected: Map<string, string>;
@@ -15,7 +17,7 @@ export interface PushOptions {
   lago: LagoClient;
   /** Batches at once. */
   inFlight: number;
-  /** Asks Lago what it has before it sends: for events that an earlier try may have stored. */
+  /** An earlier try may have stored them. */
   isUncertain: boolean;
   /** False: an event must not go out any more (its period closed meanwhile); stops the push. */
   mayStillSend: (event: LagoEvent) => boolean;
@@ -36,20 +38,22 @@ export async function pushEvents(given: LagoEvent[], options: PushOptions): Prom
   const events = options.isUncertain
     ? given.toSorted((left, right) => Number(left.timestamp) - Number(right.timestamp))
     : given;
-  const result: PushResult = { sent: new Set(), alreadyThere: new Set(), rejected: new Map(), unprocessed: [] };
+  const send = options.isUncertain ? lago.sendDoubtful : lago.sendBatch;
+  const result: PushResult = {
+    tried: new Set(),
+    sent: new Set(),
+    alreadyThere: new Set(),
+    rejected: new Map(),
+    unprocessed: [],
+  };
   let next = 0;
 
   async function sendNext() {
-    let batch = events.slice(next, next + maxBatch);
-    next += maxBatch;
-    if (options.isUncertain) {
-      const stored = await lago.findStored(batch, signal);
-      for (const id of stored) result.alreadyThere.add(id);
-      batch = batch.filter(({ transaction_id: id }) => !stored.has(id));
-    }
-    if (batch.length === 0) return;
+    const batch = events.slice(next, next + maxBatch);
     if (!batch.every(options.mayStillSend)) throw new PeriodClosedError();
-    const { delivered, alreadyThere, rejected, unprocessed } = await lago.sendBatch(batch, signal);
+    next += maxBatch;
+    for (const { transaction_id: id } of batch) result.tried.add(id);
+    const { delivered, alreadyThere, rejected, unprocessed } = await send(batch, signal);
     for (const id of delivered) result.sent.add(id);
     for (const id of alreadyThere) result.alreadyThere.add(id);
     for (const { transactionId, reason } of rejected) result.rejected.set(transactionId, reason);
