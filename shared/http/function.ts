@@ -47,6 +47,8 @@ export interface Handler {
   (event: FunctionEvent, context: FunctionContext): Promise<FunctionResponse>;
   /** Called once after SIGTERM, when the last call has ended and before the process exits. */
   close?(): Promise<void>;
+  /** Where to listen in place of HOST and PORT, for a function that also runs without OpenFaaS; `tls` is PEM. */
+  listen?: { host: string; port: number; tls?: { key: string; cert: string } };
 }
 
 /** What a function's index.ts exports as its default. Throw here to refuse to start; the message is logged as it is. */

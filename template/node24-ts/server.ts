@@ -79,11 +79,13 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
   }
 }
 
+type Closable = Pick<Server, 'close' | 'closeAllConnections'>;
+
 /**
  * On SIGTERM the watchdog still sends calls for `healthcheck_interval`: they are served. After it, once none is in
  * flight, the server closes and the process exits 0. SIGINT does not wait for the watchdog; a second signal cuts.
  */
-function stopOnSignal(server: Server, handler: Handler, log: Logger, inFlight: () => number, graceMs: number) {
+function stopOnSignal(server: Closable, handler: Handler, log: Logger, inFlight: () => number, graceMs: number) {
   let signals = 0;
   let closing = false;
   const finish = () => {
@@ -136,34 +138,39 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
   process.on('unhandledRejection', (error) => die('unhandled rejection', { error }));
 
   try {
-    const { host, port, headersMs, bodyIdleMs, maxBodyBytes } = parseServerSettings(env);
+    const { headersMs, bodyIdleMs, maxBodyBytes, ...address } = parseServerSettings(env);
     const handler = await create(env);
+    const { host, port, tls } = handler.listen ?? { ...address, tls: undefined };
     let inFlight = 0;
     let isStopping = () => false;
-    const server = createServer(
-      {
-        IncomingMessage: createRequestClass({ maxBytes: maxBodyBytes, idleMs: bodyIdleMs }),
-        maxHeaderSize: 64 * 1024,
-        headersTimeout: headersMs,
-        // How often Node looks for heads that are late.
-        connectionsCheckingInterval: Math.max(100, Math.min(30_000, headersMs / 2)),
-        // A long prompt may come slowly and an answer take 20 minutes: the watchdog's timeouts are the ones that count.
-        requestTimeout: 0,
-      },
-      (request, response) => {
-        const path = request.url?.split('?', 1)[0];
-        if (path === '/_/health' || path === '/_/ready') {
-          const ready = path === '/_/health' || !isStopping();
-          return response.writeHead(ready ? 200 : 503, { 'Content-Type': 'text/plain' }).end(ready ? 'OK' : 'Stopping');
-        }
-        inFlight += 1;
-        response.once('close', () => {
-          inFlight -= 1;
-        });
-        request.watchBody();
-        answer(handler, request, response, log);
-      },
-    );
+    const CountedRequest = createRequestClass({ maxBytes: maxBodyBytes, idleMs: bodyIdleMs });
+    const options = {
+      IncomingMessage: CountedRequest,
+      maxHeaderSize: 64 * 1024,
+      headersTimeout: headersMs,
+      // How often Node looks for heads that are late.
+      connectionsCheckingInterval: Math.max(100, Math.min(30_000, headersMs / 2)),
+      // A long prompt may come slowly and an answer take 20 minutes: the watchdog's timeouts are the ones that count.
+      requestTimeout: 0,
+    };
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      const path = request.url?.split('?', 1)[0];
+      if (path === '/_/health' || path === '/_/ready') {
+        const ready = path === '/_/health' || !isStopping();
+        response.writeHead(ready ? 200 : 503, { 'Content-Type': 'text/plain' }).end(ready ? 'OK' : 'Stopping');
+        return;
+      }
+      inFlight += 1;
+      response.once('close', () => {
+        inFlight -= 1;
+      });
+      (request as InstanceType<typeof CountedRequest>).watchBody();
+      answer(handler, request, response, log);
+    };
+    const server =
+      tls === undefined
+        ? createServer(options, onRequest)
+        : (await import('node:https')).createServer({ ...options, ...tls }, onRequest);
     // A tunnel leads past every check. Node would close without a word.
     server.on('connect', (_request, socket) => {
       socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
