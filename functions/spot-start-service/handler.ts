@@ -5,6 +5,7 @@ import { json } from '#shared/http/respond.ts';
 import { toBody, toCandidate, toContainer, toMessage } from './answer.ts';
 import { parseRequest, type SpotRequest } from './request.ts';
 import type { Found } from './resolve/match.ts';
+import { onFound } from './run/found.ts';
 import type { Scope, SpotService, WakeResult } from './service.ts';
 
 export interface Route {
@@ -45,8 +46,11 @@ export function createStartRoute({ service, scope }: HandlerOptions): FunctionHa
   return async (event, context) => {
     const its = scope(context);
     const request = parseRequest(await readJson(event, 64 * 1024));
-    const found = await service.resolve({ ...request.wanted, shown: request.shown }, its);
-    const result = await run(found, request, its);
+    const wanted = { ...request.wanted, shown: request.shown };
+    const { found, result } = await onFound(service, wanted, its, async (found) => ({
+      found,
+      result: await run(found, request, its),
+    }));
     const body = toBody(found, result, toMessage(found.name, result, request));
     const told = request.do === 'status' || request.dryRun || !result.finished;
     const containers = told ? { containers: result.containers.map(toContainer) } : {};

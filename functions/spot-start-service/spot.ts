@@ -5,17 +5,19 @@ import type { Resolver } from './resolve/resolver.ts';
 import type { Actor } from './run/act.ts';
 import { createBringUp, type Done } from './run/bring-up.ts';
 import type { Jobs } from './run/jobs.ts';
+import { createLooks } from './run/looks.ts';
 import type { Observation, Observe } from './run/observe.ts';
 import { orderRequired } from './run/requires.ts';
 import { type Sleep, waitFor } from './run/wait.ts';
+import type { Watcher } from './run/watch.ts';
 import type { Action, Scope, ServiceState, SpotService, WakeOptions, WakeResult } from './service.ts';
-import { inDependencyOrder } from './stack/containers.ts';
 import { decide, isAct } from './stack/decide.ts';
 
 export interface SpotOptions {
   resolver: Resolver;
   observe: Observe;
   actor: Actor;
+  watcher: Watcher;
   jobs: Jobs<Done>;
   requireLabel: boolean;
   allowStop: boolean;
@@ -25,14 +27,12 @@ export interface SpotOptions {
 
 // Kept back from a deadline for a last look, so that the answer at the deadline tells the containers as they are.
 const lastLookMs = 2_000;
-const keepLookMs = 500;
 
 /** The service behind every route. */
 export function createSpotService(options: SpotOptions): SpotService {
-  const { resolver, observe, actor, jobs, requireLabel, now, sleep } = options;
-  const { bringUp, bringUpRequired } = createBringUp({ observe, actor, jobs });
-  const looks = new Map<string, { atMs: number; seen: Promise<Observation> }>();
-  const lookingNow = new Map<string, { seen: Promise<Observation>; ended: number }>();
+  const { resolver, observe, actor, watcher, jobs, requireLabel, now, sleep } = options;
+  const { bringUp, bringUpRequired } = createBringUp({ observe, actor, watcher, jobs });
+  const { look, lookNow } = createLooks({ observe, jobs, onGone: resolver.invalidate, now });
 
   const toState = (candidate: Candidate, { verdict, containers }: Observation): ServiceState => ({
     verdict,
@@ -46,35 +46,6 @@ export function createSpotService(options: SpotOptions): SpotService {
     inProgress: jobs.of(candidate)?.action,
     failure: jobs.failureOf(candidate),
   });
-
-  /** A look shared by everybody who polls: a page open in ten browsers asks Portainer once. */
-  function look(candidate: Candidate, log: Logger): Promise<Observation> {
-    const key = `${candidate.endpoint.id}/${candidate.project}`;
-    const before = looks.get(key);
-    if (before !== undefined && now() - before.atMs < keepLookMs) return before.seen;
-    const seen = observe(candidate, log);
-    if (looks.size > 1_000) looks.clear();
-    looks.set(key, { atMs: now(), seen });
-    seen.catch(() => looks.delete(key));
-    return seen;
-  }
-
-  /** A fresh look, shared by the calls that arrive during it. `ended` is of the moment when it began. */
-  function lookNow(candidate: Candidate, log: Logger): { seen: Promise<Observation>; ended: number } {
-    const key = `${candidate.endpoint.id}/${candidate.project}`;
-    const before = lookingNow.get(key);
-    if (before !== undefined) return before;
-    const seen = observe(candidate, log)
-      .catch((error) => {
-        // A stack that is gone: what is known of the others is old too.
-        if (error instanceof UpstreamError && error.status === 404) resolver.invalidate();
-        throw error;
-      })
-      .finally(() => lookingNow.delete(key));
-    const begun = { seen, ended: jobs.ended() };
-    lookingNow.set(key, begun);
-    return begun;
-  }
 
   /** Until the caller's deadline; Portainer's slowness is told as what it is. */
   async function inTime<Value>(work: Promise<Value>, scope: Scope): Promise<Value> {
@@ -132,7 +103,7 @@ export function createSpotService(options: SpotOptions): SpotService {
       return { ...toState(candidate, seen), action, finished: true };
     }
     const watched = await waitFor(
-      actor.untilHealthy(candidate, endsAtMs - now(), scope.log),
+      watcher.untilHealthy(candidate, endsAtMs - now(), scope.log),
       { ...scope, endsAtMs },
       { now, sleep },
     );
@@ -187,10 +158,10 @@ export function createSpotService(options: SpotOptions): SpotService {
         const its = wait.until === 'fired' ? ({ until: 'returned' } as const) : wait;
         return answerFor(candidate, { action: 'none', result, before: seen }, its, scope);
       }
-      const job = jobs.run(candidate, action === 'none' ? 'start' : action, log, async () => {
+      const job = jobs.run(candidate, action === 'none' ? 'start' : action, log, async (stillHeld) => {
         const isFresh = jobs.isAlone && required.length === 0 && jobs.ended() === ended;
         await bringUpRequired(required, candidate, log);
-        return bringUp(candidate, log, isFresh ? seen : undefined);
+        return bringUp(candidate, { log, stillHeld }, isFresh ? seen : undefined);
       });
       return answerFor(candidate, { action, result: job.result, before: seen }, wait, scope);
     },
@@ -205,7 +176,7 @@ export function createSpotService(options: SpotOptions): SpotService {
         const message = `Service ${candidate.name} is being worked on: ask again in a moment`;
         throw new HttpError(409, message, { code: 'busy', headers: { 'Retry-After': '5' } });
       }
-      const seen = await inTime(observe(candidate, log), scope);
+      const seen = await inTime(lookNow(candidate, log).seen, scope);
       checkPolicy(candidate, seen, resolver.isMapped(candidate));
       if (what === 'stop' && seen.protection !== undefined) {
         throw new HttpError(409, `Service ${candidate.name} is not stopped: ${seen.protection}`, {
@@ -216,15 +187,10 @@ export function createSpotService(options: SpotOptions): SpotService {
       if (refused.kind === 'refuse' && refused.status === 422) {
         throw new HttpError(refused.status, refused.message, { code: refused.code });
       }
-      const job = jobs.run(candidate, what, log, async () => {
+      const job = jobs.run(candidate, what, log, async (stillHeld) => {
         if (what === 'stop') await actor.stop(candidate, seen, log);
-        else if (seen.containers.some(({ state }) => state === 'running')) {
-          const ids = inDependencyOrder(seen.containers).filter(({ class: found }) => found !== 'completed');
-          await actor.restart(
-            candidate,
-            ids.map(({ id }) => id),
-          );
-        } else return bringUp(candidate, log);
+        else if (seen.containers.some(({ state }) => state === 'running')) await actor.restart(candidate, seen, log);
+        else return bringUp(candidate, { log, stillHeld });
         return { action: what, seen: await observe(candidate, log) };
       });
       return answerFor(candidate, { action: what, result: job.result, before: seen }, wait, scope);

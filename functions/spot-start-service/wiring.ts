@@ -23,6 +23,7 @@ import type { Done } from './run/bring-up.ts';
 import { createJobs } from './run/jobs.ts';
 import { createObserver } from './run/observe.ts';
 import type { Sleep } from './run/wait.ts';
+import { createWatcher } from './run/watch.ts';
 import type { SpotService } from './service.ts';
 import { createSpotService } from './spot.ts';
 import { createStackFiles } from './stack/files.ts';
@@ -113,11 +114,14 @@ export function createService(
     requireLabel: config.SPOT_START_REQUIRE_LABEL,
     patience: () => sleep(patienceMs),
   });
-  const actor = createActor({ portainer, observe, startTimeoutMs: config.START_TIMEOUT_MS, now, sleep });
+  const startTimeoutMs = config.START_TIMEOUT_MS;
+  const watcher = createWatcher({ observe, startTimeoutMs, now, sleep });
+  const actor = createActor({ portainer, observe, watcher, startTimeoutMs });
   const service = createSpotService({
     resolver,
     observe,
     actor,
+    watcher,
     jobs,
     requireLabel: config.SPOT_START_REQUIRE_LABEL,
     allowStop: config.SPOT_START_ALLOW_STOP,

@@ -121,7 +121,7 @@ const cases: Case[] = [
         web: old('created', { startError: 'network app_default not found' }),
       },
     },
-    deeds: ['remove db', 'remove web', 'start'],
+    deeds: ['remove web', 'remove db', 'start'],
     answer: started,
   },
   { title: 'active without containers', stack: { status: 1 }, deeds: ['stop', 'start'], answer: started },

@@ -22,10 +22,16 @@ export interface CatalogOptions {
   now: () => number;
 }
 
+interface Known {
+  entries: Entry[];
+  survey: Survey;
+  atMs: number;
+}
+
 interface Build {
   survey: Promise<Survey>;
-  /** Resolves with all entries, or fails when nothing could be read. */
-  complete: Promise<Entry[]>;
+  /** Resolves with everything, or fails when nothing could be read. */
+  complete: Promise<Known>;
 }
 
 // An unknown name asks Portainer again, but not more often than this: strangers must not make us ask all the time.
@@ -33,7 +39,7 @@ const refreshAtMostEveryMs = 5_000;
 
 /** What is there to start, and under which hosts: asked from Portainer, kept, and rebuilt in the background. */
 export function createCatalog({ surveyor, memory, ttlMs, loadRegexps, now }: CatalogOptions) {
-  let current: { entries: Entry[]; survey: Survey; atMs: number } | undefined;
+  let current: Known | undefined;
   let building: Build | undefined;
 
   async function readAll(told: Told[]): Promise<Claim[]> {
@@ -95,7 +101,7 @@ export function createCatalog({ surveyor, memory, ttlMs, loadRegexps, now }: Cat
       }
       const entries = await assemble(read, log);
       current = { entries, survey: read, atMs: now() };
-      return entries;
+      return current;
     });
     const done = () => {
       building = undefined;
@@ -130,14 +136,11 @@ export function createCatalog({ surveyor, memory, ttlMs, loadRegexps, now }: Cat
       if (byName !== undefined) return byName;
       const early = await Promise.race([complete.then(() => 'all' as const), patience().then(() => 'some' as const)]);
       const some = early === 'some' ? find(await assemble(read, log), 'some') : undefined;
-      return some ?? find(await complete, 'all');
+      return some ?? find((await complete).entries, 'all');
     },
 
-    /** Everything there is; at most `maxAgeMs` old. */
-    async list(log: Logger): Promise<{ entries: Entry[]; survey: Survey }> {
-      await build(log).complete;
-      return current as { entries: Entry[]; survey: Survey };
-    },
+    /** Everything there is, asked for now. */
+    list: (log: Logger): Promise<Known> => build(log).complete,
 
     /** Forgets what is known, after it was found wrong. */
     invalidate(): void {

@@ -1,135 +1,80 @@
-import type { CallOptions, PortainerClient, PortainerStack } from '#shared/clients/portainer.ts';
+import type { CallOptions, ContainerAction, PortainerClient, PortainerStack } from '#shared/clients/portainer.ts';
 import { HttpError, UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
-import { toCandidate, toContainer } from '../answer.ts';
 import type { Candidate } from '../resolve/match.ts';
-import type { Plan, Step } from '../stack/decide.ts';
-import { explain, isEndUnseen, needsNewContainer, redact } from './explain.ts';
-import type { Observation } from './observe.ts';
+import { inDependencyOrder } from '../stack/containers.ts';
+import type { Plan } from '../stack/decide.ts';
+import { isEndUnseen, isTakenByItsOwn, needsNewContainer, redact } from './explain.ts';
+import type { StillHeld } from './hold.ts';
+import type { Observation, Observe } from './observe.ts';
+import type { Outcome, Watcher } from './watch.ts';
 
 export interface ActorOptions {
   portainer: PortainerClient;
-  observe: (candidate: Candidate, log: Logger) => Promise<Observation>;
+  observe: Observe;
+  watcher: Watcher;
   /** How long one call that changes something is waited for before the containers are watched instead. */
   startTimeoutMs: number;
-  now: () => number;
-  sleep: (ms: number) => Promise<void>;
 }
 
-/** `again`: what was found is not what the plan was made for; look and decide anew. */
-export type Outcome = 'done' | 'again';
+interface Deed {
+  kind: ContainerAction;
+  containerId: string;
+  name: string;
+}
 
-const pollMs = 1_000;
-const settleMs = 10_000;
-// As long as Portainer itself lets a deployment take.
-const watchLimitMs = 900_000;
-
-const tellLeft = ({ containers, services = [] }: Observation): string => {
-  if (containers.length === 0 && services.length === 0) return 'it has no containers now';
-  const counts = new Map<string, number>();
-  for (const { class: found } of containers) counts.set(found, (counts.get(found) ?? 0) + 1);
-  const told = [...counts].map(([found, count]) => `${count} ${found}`).join(', ');
-  return containers.length === 0 ? 'Swarm holds its services' : `its containers are now: ${told}`;
-};
+const isUp = (state: string) => ['running', 'paused', 'restarting'].includes(state);
+const toDeed =
+  (kind: ContainerAction) =>
+  ({ id, name }: { id: string; name: string }): Deed => ({ kind, containerId: id, name });
+/** What a plan to stop and start was made for: the same stack status, and the same containers, as far up. */
+const fingerprint = ({ stack, containers }: Observation) =>
+  JSON.stringify([stack?.status, containers.map(({ id, state }) => `${id} ${isUp(state)}`).toSorted()]);
 
 /** Carries out a plan by Portainer's calls, none of which a deadline cancels: what it began is watched, not repeated. */
-export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: ActorOptions) {
+export function createActor({ portainer, observe, watcher, startTimeoutMs }: ActorOptions) {
+  const { fail, watch, watchStart } = watcher;
   const call: CallOptions = { timeoutMs: startTimeoutMs };
 
-  /** What is left after a failure, which the answer tells; Portainer's own words go to the log alone. */
-  async function fail(candidate: Candidate, log: Logger, told: { code: string; what: string; detail: string }) {
-    const left = await observe(candidate, log).catch(() => undefined);
-    const reason = explain(told.detail);
-    const state = left === undefined ? 'what it was left in is not known' : tellLeft(left);
-    const message = `Service ${candidate.name} ${told.what}${reason === undefined ? '' : `: ${reason}`}; ${state}`;
-    const detail = redact(told.detail, left?.stack?.env);
-    log.error('a service could not be brought up', { service: candidate.name, code: told.code, detail });
-    return new HttpError(502, message, {
-      code: told.code,
-      more: {
-        details: { ...toCandidate(candidate), ...(left === undefined ? {} : { status: left.verdict }) },
-        containers: (left?.containers ?? []).map(toContainer),
-      },
-    });
-  }
-
-  async function watch<Result>(
-    candidate: Candidate,
-    log: Logger,
-    look: (seen: Observation, sinceMs: number) => Result | undefined | Promise<Result | undefined>,
-  ): Promise<Result> {
-    const startedAtMs = now();
-    for (;;) {
-      try {
-        const result = await look(await observe(candidate, log), now() - startedAtMs);
-        if (result !== undefined) return result;
-      } catch (error) {
-        // Portainer may be restarting: a look that fails says nothing about the service.
-        if (!(error instanceof UpstreamError)) throw error;
-        log.warn('a look at a service failed', { service: candidate.name, error });
-      }
-      if (now() - startedAtMs > watchLimitMs) {
-        throw await fail(candidate, log, { code: 'start_lost', what: 'was not up after a long wait', detail: '' });
-      }
-      await sleep(pollMs);
-    }
-  }
-
-  /**
-   * A start whose end we did not see, or that somebody else holds: the stack's status and the containers tell. `lost`:
-   * it may never have arrived, so that silence for twice the usual wait means that it has to be sent again.
-   */
-  function watchStart(candidate: Candidate, log: Logger, kind: 'unseen' | 'lost' | 'refused'): Promise<Outcome> {
-    return watch<Outcome>(candidate, log, async (seen, sinceMs) => {
-      const { stack, verdict, containers } = seen;
-      if (stack?.status === 'active') return 'done';
-      if (stack?.status === 'error') {
-        const detail = stack.deploymentError ?? '';
-        throw await fail(candidate, log, { code: 'start_failed', what: 'could not be started', detail });
-      }
-      if (verdict === 'healthy') return 'done';
-      if (verdict === 'starting' || verdict === 'deploying') return undefined;
-      // Compose makes its containers one by one: half of them for a moment is no failure.
-      if (containers.length > 0) return sinceMs < settleMs ? undefined : 'again';
-      if (kind === 'lost' && sinceMs > 2 * startTimeoutMs) return 'again';
-      if (kind === 'refused' && sinceMs > startTimeoutMs) {
-        const what = 'is not started by Portainer, which says that something of its name is there already';
-        throw await fail(candidate, log, { code: 'start_refused', what, detail: '' });
-      }
-      return undefined;
-    });
-  }
-
   async function start(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<Outcome> {
-    try {
-      const change = await portainer.startStack(stack, call);
-      if (change.outcome === 'done') return 'done';
+    const refused = (reason: string) => {
       log.warn('Portainer refused a start: another one holds the stack', {
         stack_id: stack.id,
-        reason: redact(change.message, stack.env),
+        reason: redact(reason, stack.env),
       });
+      return watchStart(candidate, log, 'refused');
+    };
+    try {
+      const change = await portainer.startStack(stack, call);
+      return change.outcome === 'done' ? 'done' : await refused(change.message);
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error;
       if (!isEndUnseen(error)) {
         if (error.failure !== 'status' || error.status !== 500) throw error;
-        throw await fail(candidate, log, {
-          code: 'start_failed',
-          what: 'could not be started',
-          detail: error.detail,
-        });
+        // Two starts that Portainer took side by side: the later one finds the names of its containers taken.
+        const seen = await observe(candidate, log).catch(() => undefined);
+        if (isTakenByItsOwn(error.detail, seen?.containers ?? [])) return refused(error.detail);
+        throw await fail(candidate, log, { code: 'start_failed', what: 'could not be started', detail: error.detail });
       }
       log.warn('the end of a start was not seen: it goes on in Portainer', { stack_id: stack.id, error });
-      return watchStart(candidate, log, error.failure === 'timeout' ? 'unseen' : 'lost');
+      // A proxy that gave up with 504 had passed it on.
+      return watchStart(candidate, log, error.failure === 'timeout' || error.status === 504 ? 'unseen' : 'lost');
     }
-    return watchStart(candidate, log, 'refused');
   }
 
-  /** After the containers are gone: a failure now leaves the service worse than it was, and says so. */
-  async function startAgain(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<Outcome> {
+  /** After the containers `before` are gone: a failure now leaves the service worse than it was, and says so. */
+  async function startAgain(candidate: Candidate, stack: PortainerStack, before: Observation, log: Logger) {
+    const old = new Set(before.containers.map(({ id }) => id));
     // A start right after the stop meets the name of containers that are still being removed.
-    await watch(candidate, log, ({ containers, services = [] }) =>
-      containers.length === 0 && services.length === 0 ? true : undefined,
+    const left = await watch(candidate, log, (seen) =>
+      seen.stack?.status === 'deploying' ||
+      seen.containers.some(({ id }) => old.has(id)) ||
+      (seen.containers.length === 0 && (seen.services ?? []).length > 0)
+        ? undefined
+        : seen,
     );
+    // Another replica was quicker, and is at it.
+    if (left.containers.length > 0) return watchStart(candidate, log, 'refused');
     try {
       return await start(candidate, stack, log);
     } catch (error) {
@@ -147,100 +92,115 @@ export function createActor({ portainer, observe, startTimeoutMs, now, sleep }: 
     }
   }
 
-  async function stop(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<void> {
+  /** `refused`: Portainer takes it for stopped already, or is deploying it. */
+  async function stopStack(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<'done' | 'refused'> {
     try {
-      // A refusal means that it is inactive already, or that another stop is at it: both are what we want.
-      await portainer.stopStack(stack, call);
+      return (await portainer.stopStack(stack, call)).outcome;
     } catch (error) {
       if (!isEndUnseen(error)) {
         if (!(error instanceof UpstreamError) || error.status !== 500) throw error;
         throw await fail(candidate, log, { code: 'stop_failed', what: 'could not be stopped', detail: error.detail });
       }
       log.warn('the end of a stop was not seen: it goes on in Portainer', { stack_id: stack.id, error });
+      return 'done';
     }
-    await watch(candidate, log, (seen) =>
-      seen.containers.length === 0 && seen.stack?.status !== 'deploying' ? true : undefined,
-    );
   }
 
-  async function recreate(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<Outcome> {
-    await stop(candidate, stack, log);
-    return startAgain(candidate, stack, log);
-  }
-
-  async function replace(candidate: Candidate, stack: PortainerStack, log: Logger): Promise<Outcome> {
-    for (const { id, state } of (await observe(candidate, log)).containers) {
-      // Whatever runs is not ours to remove: the start then fails with Portainer's own refusal.
-      if (state !== 'running') await portainer.changeContainer(candidate.endpoint.id, id, 'remove', call);
-    }
-    return startAgain(candidate, stack, log);
-  }
-
-  async function take({ endpoint }: Candidate, { kind, containerId }: Step, log: Logger): Promise<void> {
+  async function take({ endpoint }: Candidate, { kind, containerId }: Deed, log: Logger): Promise<void> {
     try {
       await portainer.changeContainer(endpoint.id, containerId, kind, call);
     } catch (error) {
+      // 404: it is gone; 409: Docker is removing it.
+      if (kind === 'remove' && error instanceof UpstreamError && [404, 409].includes(error.status ?? 0)) return;
       if (!isEndUnseen(error)) throw error;
       log.warn('the end of a repair was not seen: it goes on in Docker', { container_id: containerId, error });
     }
   }
 
-  async function repair(candidate: Candidate, plan: Plan & { kind: 'repair' }, seen: Observation, log: Logger) {
-    let at: Step | undefined;
-    try {
-      for (at of plan.steps) await take(candidate, at, log);
-      return 'done' as const;
-    } catch (error) {
-      if (!(error instanceof UpstreamError) || error.failure !== 'status') throw error;
-      if (!needsNewContainer(error) || plan.fallback === 'none' || seen.stack === undefined) {
+  /** One after the other. What Docker refuses is thrown as a failure that tells the container, unless `pardon` takes it. */
+  async function takeAll(candidate: Candidate, deeds: Deed[], log: Logger, pardon?: (error: UpstreamError) => boolean) {
+    for (const deed of deeds) {
+      try {
+        await take(candidate, deed, log);
+      } catch (error) {
+        if (!(error instanceof UpstreamError) || error.failure !== 'status' || pardon?.(error)) throw error;
         if (![404, 409, 500].includes(error.status ?? 0)) throw error;
-        const what = `could not be repaired: container ${at?.name} did not ${at?.kind}`;
+        const what = `could not be repaired: container ${deed.name} did not ${deed.kind}`;
         throw await fail(candidate, log, { code: 'repair_failed', what, detail: error.detail });
       }
-      log.warn('only new containers can help: the stack is made anew', { stack_id: seen.stack.id, error });
-      // Somebody else may have done it meanwhile.
-      if ((await observe(candidate, log)).verdict === 'healthy') return 'again' as const;
-      return plan.fallback === 'recreate' ? recreate(candidate, seen.stack, log) : replace(candidate, seen.stack, log);
     }
+  }
+
+  /** Stop, then start. `replace`: Portainer takes it for stopped and so refuses the stop; its containers go one by one. */
+  async function makeAnew(
+    candidate: Candidate,
+    kind: 'recreate' | 'replace',
+    planned: Observation,
+    { log, stillHeld }: { log: Logger; stillHeld: StillHeld },
+  ): Promise<Outcome> {
+    // Another replica may have done it since: what stands there now must still be what was found broken.
+    const seen = await observe(candidate, log);
+    const { stack } = seen;
+    if (stack === undefined || !(await stillHeld()) || fingerprint(seen) !== fingerprint(planned)) return 'again';
+    if (kind === 'recreate') {
+      const outcome = await stopStack(candidate, stack, log);
+      if (outcome === 'refused') return watchStart(candidate, log, 'lost');
+    } else {
+      const ordered = inDependencyOrder(seen.containers).toReversed();
+      const up = ordered.filter(({ state }) => isUp(state));
+      await takeAll(candidate, [...up.map(toDeed('stop')), ...ordered.map(toDeed('remove'))], log);
+    }
+    return startAgain(candidate, stack, seen, log);
   }
 
   return {
     /** Resolves when Portainer's calls have returned. Throws HttpError that says what state was left. */
-    carryOut(
+    async carryOut(
       candidate: Candidate,
       plan: Exclude<Plan, { kind: 'none' | 'refuse' }>,
       seen: Observation,
-      log: Logger,
+      scope: { log: Logger; stillHeld: StillHeld },
     ): Promise<Outcome> {
-      if (plan.kind === 'repair') return repair(candidate, plan, seen, log);
-      const stack = seen.stack as PortainerStack;
-      if (plan.kind === 'start-stack') return start(candidate, stack, log);
-      return plan.kind === 'recreate' ? recreate(candidate, stack, log) : replace(candidate, stack, log);
-    },
-
-    /** Waits while Portainer deploys. */
-    settle: (candidate: Candidate, log: Logger): Promise<void> =>
-      watch<true>(candidate, log, ({ verdict }) => (verdict === 'deploying' ? undefined : true)).then(() => undefined),
-
-    /** Waits until it is healthy, `limitMs` at most; resolves with what was seen last. */
-    async untilHealthy(candidate: Candidate, limitMs: number, log: Logger): Promise<Observation> {
-      const endsAtMs = now() + Math.min(limitMs, watchLimitMs);
-      return watch(candidate, log, (seen) =>
-        seen.verdict === 'healthy' || now() + pollMs >= endsAtMs ? seen : undefined,
-      );
-    },
-
-    /** Stops by Portainer's call; containers outside its stacks one by one, dependants first. */
-    async stop(candidate: Candidate, seen: Observation, log: Logger): Promise<void> {
-      if (seen.stack !== undefined) return stop(candidate, seen.stack, log);
-      for (const { id } of seen.containers.toReversed()) {
-        await portainer.changeContainer(candidate.endpoint.id, id, 'stop', call);
+      const { log } = scope;
+      if (plan.kind === 'start-stack') return start(candidate, seen.stack as PortainerStack, log);
+      if (plan.kind !== 'repair') return makeAnew(candidate, plan.kind, seen, scope);
+      const { fallback } = plan;
+      try {
+        await takeAll(candidate, plan.steps, log, (error) => fallback !== 'none' && needsNewContainer(error));
+        return 'done';
+      } catch (error) {
+        if (fallback === 'none' || !needsNewContainer(error)) throw error;
+        log.warn('only new containers can help: the stack is made anew', { service: candidate.name, error });
+        const now = await observe(candidate, log);
+        // Somebody else may have done it meanwhile.
+        return now.verdict === 'healthy' ? 'again' : makeAnew(candidate, fallback, now, scope);
       }
     },
 
-    /** Restarts each container in the order of dependencies; they are kept. */
-    async restart(candidate: Candidate, containerIds: string[]): Promise<void> {
-      for (const id of containerIds) await portainer.changeContainer(candidate.endpoint.id, id, 'restart', call);
+    /** Stops by Portainer's call; what that does not reach container by container, dependants first. */
+    async stop(candidate: Candidate, seen: Observation, log: Logger): Promise<void> {
+      const { stack } = seen;
+      if (stack !== undefined && (await stopStack(candidate, stack, log)) === 'done') {
+        await watch(candidate, log, (left) =>
+          left.containers.length === 0 && left.stack?.status !== 'deploying' ? true : undefined,
+        );
+        return;
+      }
+      const left = stack === undefined ? seen : await observe(candidate, log);
+      if (left.stack !== undefined && left.stack.status !== 'inactive') {
+        throw new HttpError(409, `Service ${candidate.name} is being worked on: ask again in a moment`, {
+          code: 'busy',
+          headers: { 'Retry-After': '5' },
+        });
+      }
+      const up = left.containers.filter(({ state }) => isUp(state));
+      await takeAll(candidate, inDependencyOrder(up).toReversed().map(toDeed('stop')), log);
+    },
+
+    /** Restarts each container in the order of dependencies; they are kept, and jobs that have completed are left alone. */
+    restart(candidate: Candidate, { containers }: Observation, log: Logger): Promise<void> {
+      const wanted = inDependencyOrder(containers).filter(({ class: found }) => found !== 'completed');
+      return takeAll(candidate, wanted.map(toDeed('restart')), log);
     },
   };
 }

@@ -36,6 +36,12 @@ export function needsNewContainer(error: unknown): boolean {
   );
 }
 
+/** True where a container name is in use by one of these: by the project itself, and not by a stranger. */
+export function isTakenByItsOwn(text: string, own: { id: string }[]): boolean {
+  const holder = /container name .* is already in use by container "?([0-9a-f]{12,64})/i.exec(text)?.[1];
+  return holder !== undefined && own.some(({ id }) => id.startsWith(holder.toLowerCase()));
+}
+
 /** True where the call may have reached Portainer and go on there: its end is what we did not see. */
 export function isEndUnseen(error: unknown): boolean {
   if (!(error instanceof UpstreamError)) return false;

@@ -1,24 +1,14 @@
 import { HttpError, UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
 import { toProblem } from '#shared/http/problem.ts';
-import type { Store } from '#shared/store/store.ts';
 import type { Candidate } from '../resolve/match.ts';
 import type { Action, Failure } from '../service.ts';
+import { createHold, type HoldOptions, type StillHeld } from './hold.ts';
 
 export interface Job<Result> {
   action: Exclude<Action, 'none'>;
   result: Promise<Result>;
 }
-
-export interface JobsOptions {
-  /** Undefined without a store that other replicas see. */
-  lease: Store['lease'] | undefined;
-  now: () => number;
-  sleep: (ms: number) => Promise<void>;
-}
-
-const leaseMs = 60_000;
-const leasePollMs = 1_000;
 
 export const keyOf = ({ endpoint, project }: Candidate) => `${endpoint.id}/${project}`;
 
@@ -26,45 +16,11 @@ export const keyOf = ({ endpoint, project }: Candidate) => `${endpoint.id}/${pro
  * What is being done, one job for each service: callers share it, and it goes on when they leave, since Portainer would
  * not cancel it either. A job that failed is remembered until the next one.
  */
-export function createJobs<Result>({ lease, now, sleep }: JobsOptions) {
+export function createJobs<Result>({ lease, now, sleep }: HoldOptions) {
+  const hold = createHold({ lease, now, sleep });
   const running = new Map<string, Job<Result>>();
   const failures = new Map<string, Failure>();
   let ended = 0;
-
-  /** Holds the service against other replicas while `work` runs; without the store Portainer's own refusals do. */
-  async function held<Value>(key: string, log: Logger, work: () => Promise<Value>): Promise<Value> {
-    if (lease === undefined) return work();
-    const startedAtMs = now();
-    let mine: Awaited<ReturnType<Store['lease']>> = null;
-    while (mine === null) {
-      try {
-        mine = await lease(`start/${key}`, leaseMs);
-      } catch (error) {
-        log.warn('the store does not answer: replicas may start at once', { error });
-        return work();
-      }
-      if (mine !== null) break;
-      // The other one cannot hold it for longer than its job lasts; then it is ours, and there may be nothing left to do.
-      if (now() - startedAtMs > 20 * leaseMs) return work();
-      await sleep(leasePollMs);
-    }
-    const its = mine;
-    let over = false;
-    const keep = async () => {
-      for (;;) {
-        await sleep(leaseMs / 3);
-        if (over) return;
-        await its.renew().catch((error) => log.warn('a lease could not be renewed', { error }));
-      }
-    };
-    void keep();
-    try {
-      return await work();
-    } finally {
-      over = true;
-      await its.release().catch((error) => log.warn('a lease could not be released', { error }));
-    }
-  }
 
   return {
     /** A look that began before this number changed may be of a time before somebody's start. */
@@ -76,13 +32,18 @@ export function createJobs<Result>({ lease, now, sleep }: JobsOptions) {
     failedAtMs: (candidate: Candidate): number | undefined => failures.get(keyOf(candidate))?.atMs,
 
     /** Joins the job of this service, or begins one. */
-    run(candidate: Candidate, action: Job<Result>['action'], log: Logger, work: (job: Job<Result>) => Promise<Result>) {
+    run(
+      candidate: Candidate,
+      action: Job<Result>['action'],
+      log: Logger,
+      work: (stillHeld: StillHeld) => Promise<Result>,
+    ) {
       const key = keyOf(candidate);
       const before = running.get(key);
       if (before !== undefined) return before;
       const job: Job<Result> = { action, result: Promise.resolve() as never };
       running.set(key, job);
-      job.result = held(key, log, () => work(job))
+      job.result = hold(`start/${key}`, log, work)
         .then(
           (result) => {
             failures.delete(key);

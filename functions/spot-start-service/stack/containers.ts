@@ -140,7 +140,7 @@ export function inDependencyOrder<Item extends { service: string; dependsOn: Rec
   const visit = (item: Item) => {
     if (visiting.has(item)) return;
     visiting.add(item);
-    for (const other of items) if (other.service in item.dependsOn) visit(other);
+    for (const other of items) if (Object.hasOwn(item.dependsOn, other.service)) visit(other);
     ordered.push(item);
   };
   items.forEach(visit);

@@ -4,11 +4,11 @@ import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import { toProblem } from '#shared/http/problem.ts';
 import type { Route } from '../handler.ts';
 import type { Found } from '../resolve/match.ts';
+import { onFound } from '../run/found.ts';
 import type { Scope, ServiceState, SpotService } from '../service.ts';
 import { readWantedUrl } from './address.ts';
 import { isVisitor } from './admit.ts';
 import { createLimit } from './limits.ts';
-import { createLooks } from './looks.ts';
 import { renderPage } from './page.ts';
 import { addressOf, mayStart } from './visit.ts';
 import { toFailureView, toView, type View } from './words.ts';
@@ -44,7 +44,6 @@ const busy: View = {
  * under its own address.
  */
 export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] {
-  const looks = createLooks(service, now);
   const perVisitor = createLimit({ burst: 90, perMinute: 90, now });
   const forAll = createLimit({ burst: 600, perMinute: 1_200, now });
   const starts = createLimit({ burst: 10, perMinute: 10, now });
@@ -62,7 +61,7 @@ export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] 
   }
 
   async function lookAndWake(found: Found, event: FunctionEvent, context: CallContext, its: Scope): Promise<View> {
-    const state = await looks.look(found, its);
+    const state = await service.status(found, its);
     if (!mayStart(event) || !needsStart(state)) return toView(found.name, state, false);
     if (isVisitor(context.caller)) {
       const key = `${found.endpoint.id}/${found.name}`;
@@ -71,7 +70,6 @@ export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] 
       if (starts('all') > 0) return busy;
     }
     const woken = await service.wake(found, { wait: { until: 'fired' } }, its);
-    looks.forget(found);
     return toView(found.name, woken, woken.failure === undefined);
   }
 
@@ -84,15 +82,16 @@ export function createWakeRoutes({ service, scope, now }: WakeOptions): Route[] 
     let name = url.hostname;
     try {
       const wanted = { host: url.hostname.replace(/^\[|\]$|\.$/g, ''), path: url.pathname, shown: url.hostname };
-      const found = await service.resolve(wanted, its);
-      if (isVisitor(context.caller) && !found.labelled) return renderPage({ view: unknown(name), callId });
-      name = found.name;
-      const view = await lookAndWake(found, event, context, its);
-      const target = found.hostIsKnown ? url.href : undefined;
-      if (view.mood === 'ready' && event.path === '/' && target !== undefined) {
-        return { status: 302, headers: { Location: target, 'Cache-Control': 'no-store' } };
-      }
-      return renderPage({ view, wanted: target, callId });
+      return await onFound(service, wanted, its, async (found) => {
+        if (isVisitor(context.caller) && !found.labelled) return renderPage({ view: unknown(name), callId });
+        name = found.name;
+        const view = await lookAndWake(found, event, context, its);
+        const target = found.hostIsKnown ? url.href : undefined;
+        if (view.mood === 'ready' && event.path === '/' && target !== undefined) {
+          return { status: 302, headers: { Location: target, 'Cache-Control': 'no-store' } };
+        }
+        return renderPage({ view, wanted: target, callId });
+      });
     } catch (error) {
       const problem = toProblem(error);
       // What is opted out is nobody's business either.

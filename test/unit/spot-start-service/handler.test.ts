@@ -156,6 +156,41 @@ test('sends a start again that was lost and left no trace', async () => {
   expect(done).toEqual(['start', 'start']);
 });
 
+test('never sends a start again that a proxy gave up with 504: Portainer has it, and may pull for minutes', async () => {
+  const { send, done, world, time } = arrange(() => ({ startStack: () => refuse(504, 'Gateway Time-out') }));
+  comesUp(world, time, 600_000);
+  expect((await send()).status).toBe(202);
+  await time.sleep(610_000);
+  expect(await send()).toMatchObject({ body: { action: 'none', details: { status: 'healthy' } } });
+  expect(done).toEqual(['start']);
+});
+
+const conflict = (id: string) =>
+  `Error response from daemon: Conflict. The container name "/cloud-app-1" is already in use by container "${id}". You have to remove (or rename) that container to be able to reuse that name.`;
+const ownId = 'c0ffee'.repeat(10);
+
+test('takes a container name that its own stack holds for a start side by side, and watches that one', async () => {
+  const { send, done, world, time } = arrange((its) => ({
+    startStack() {
+      its.containers = [{ ...running, id: ownId, state: 'created', health: 'none', createdAtMs: time.now() }];
+      comesUp(its, time, 3_500);
+      return refuse(500, conflict(ownId));
+    },
+  }));
+  expect(await send()).toMatchObject({ status: 200, body: { action: 'start', details: { status: 'healthy' } } });
+  expect(world.stack.status).toBe('active');
+  expect(done).toEqual(['start']);
+});
+
+test('tells of a container name that a stranger holds', async () => {
+  const { send, done } = arrange(() => ({ startStack: () => refuse(500, conflict('f00d'.repeat(16))) }));
+  expect(await send()).toMatchObject({
+    status: 502,
+    body: { code: 'start_failed', message: expect.stringContaining('a container name that it wants is taken') },
+  });
+  expect(done).toEqual(['start']);
+});
+
 test('answers 202 at the deadline with each container, goes on, and lets later calls share the start', async () => {
   const created = { ...running, state: 'running', health: 'starting' as const };
   const { send, done, world, time } = arrange((its) => ({

@@ -286,15 +286,6 @@ describe('visitors without a key', () => {
   });
 });
 
-test('looks once a second at a service, however many wait for it', async () => {
-  state = { verdict: 'starting', containers: [container('web', { class: 'starting' })] };
-  await Promise.all(Array.from({ length: 50 }, (_, i) => visit({ 'X-Forwarded-For': `10.0.0.${i}` })));
-  expect(looks).toBe(1);
-  nowMs += 1_000;
-  await visit();
-  expect(looks).toBe(2);
-});
-
 describe("a browser at the function's own address", () => {
   const url = '/?referral_url=https%3A%2F%2Fcloud.local%2Fapps';
   const key = { 'X-Api-Key': 'right' };
