@@ -203,7 +203,9 @@ export async function wage(campaign: Campaign) {
   const posts: { path: string; body: string }[] = [];
   const cut = <T>(items: T[], size: number) =>
     Array.from({ length: Math.ceil(items.length / size) }, (_, at) => items.slice(at * size, (at + 1) * size));
-  for (const [index, part] of cut(shuffle(webhooks, random), 512).entries()) {
+  // Of a small campaign the posts are small, too: there are to be as many of them between two kills.
+  const { calls } = campaign;
+  for (const [index, part] of cut(shuffle(webhooks, random), Math.min(512, Math.ceil(calls / 40))).entries()) {
     const payloads = part.map((row) => toPayload(row, random() < 0.1));
     const isLines = index % 3 === 2;
     const body = isLines
@@ -211,7 +213,7 @@ export async function wage(campaign: Campaign) {
       : JSON.stringify([null, ...payloads]);
     posts.push({ path: '/webhook', body });
   }
-  for (const part of cut(shuffle(records, random), 200)) {
+  for (const part of cut(shuffle(records, random), Math.min(200, Math.ceil(calls / 80)))) {
     posts.push({ path: '/usage', body: JSON.stringify({ version: 1, records: part }) });
   }
   // One in five comes twice.
@@ -242,10 +244,12 @@ export async function wage(campaign: Campaign) {
 
   for (const [index, wave] of waves.entries()) {
     for (const row of lateWaves[index] ?? []) litellm.addRow(row);
+    // An outage that takes the answers and not the events: whoever sent them cannot know.
+    lago.faults.unshift({ kind: 'lost', times: 9, path: '/events' });
     const work = Promise.all([runSome(), ...wave.map(send)]);
-    if (killed < kills && index > 0) {
+    if (killed < kills) {
       // In the middle of a run: so many calls after its first one to Lago.
-      const from = lago.ledger.length + 1 + Math.floor(random() * 6);
+      const from = lago.ledger.length + 1 + Math.floor(random() * 24);
       let isDone = false;
       const done = work.finally(() => {
         isDone = true;
