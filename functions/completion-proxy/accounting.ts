@@ -17,6 +17,7 @@ import { createRecordRoutes } from './records/routes.ts';
 import { createUsageSender } from './records/usage-sender.ts';
 import type { CallFacts, Observe } from './road/observer.ts';
 import { openTraces } from './traces/open.ts';
+import { createUiRoutes } from './ui/routes.ts';
 
 /** What the gateway knows of the calls that pass: who may make them, what they used, and how they ended. */
 export interface Accounting {
@@ -123,7 +124,10 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   return {
     observe: createRecorder({ running, prices: settings.PRICES, sinks, content, now, clock }),
     limits,
-    routes: createRecordRoutes({ history, journal, limits, metrics, now }),
+    routes: [
+      ...createRecordRoutes({ history, journal, limits, metrics, now }),
+      ...createUiRoutes({ history, running, upstreams, limits, now, keepsContent: content !== undefined }),
+    ],
     isDurable: store.durable,
     async close() {
       await history?.close();

@@ -1,4 +1,4 @@
-import { type Authenticate, createAuthenticate } from '#shared/auth/authenticate.ts';
+import { type AuthCall, type Authenticate, createAuthenticate } from '#shared/auth/authenticate.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
@@ -44,9 +44,12 @@ function toModelOf({ settings, backends }: Config) {
 export function createProxy(config: Config, sink?: (record: CallRecord) => void): Handler {
   const { settings, backends } = config;
   const anyKey = createAuthenticate(settings, 'completion-proxy');
-  // Their Authorization is then the backend's: only X-Api-Key is looked at.
+  // Their Authorization is then the backend's: only X-Api-Key is looked at. Nothing is passed on of what is read below
+  // /_proxy, and a browser that opens our page has no other way to show a key.
+  const isOurs = ({ method, path, headers }: AuthCall) =>
+    method === 'GET' && path.startsWith('/_proxy/') && headers['x-api-key'] === undefined;
   const authenticate: Authenticate = settings.FORWARD_AUTHORIZATION
-    ? (call) => anyKey({ ...call, headers: { ...call.headers, authorization: undefined } })
+    ? (call) => anyKey(isOurs(call) ? call : { ...call, headers: { ...call.headers, authorization: undefined } })
     : anyKey;
   const pools = createPools();
   const upstreams = backends.map((backend) =>

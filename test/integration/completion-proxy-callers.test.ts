@@ -31,7 +31,7 @@ async function start(env: Record<string, string>) {
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
     });
   const chat = (key: string, model = 'gpt-4o') => call(key, '/v1/chat/completions', { model });
-  return { backend, call, chat };
+  return { backend, call, chat, url: proxy.url };
 }
 
 /** The error of an answer in OpenAI's form. */
@@ -107,6 +107,14 @@ describe('the caller’s Authorization', () => {
     expect(open.backend.calls[0]!.rawHeaders.join()).not.toContain('a-key');
     const wrong = await open.call('wrong', '/x', undefined, { Authorization: 'Bearer a-key' });
     expect(wrong.status).toBe(401);
+  });
+
+  it('opens our page in a browser all the same: nothing below /_proxy is passed on', async () => {
+    const { url, call } = await start({ FORWARD_AUTHORIZATION: 'true' });
+    const Authorization = `Basic ${Buffer.from('any:a-key').toString('base64')}`;
+    expect((await fetch(`${url}/_proxy/ui`, { headers: { Authorization } })).status).toBe(200);
+    expect((await fetch(`${url}/x`, { headers: { Authorization } })).status).toBe(401);
+    expect((await call('a-key', '/_proxy/key', undefined, { Authorization: 'Bearer theirs' })).status).toBe(200);
   });
 });
 

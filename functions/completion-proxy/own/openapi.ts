@@ -7,6 +7,9 @@ const textOf = (description: string) => ({ description, content: { 'text/plain':
 const status = jsonOf('It runs', { $ref: '#/components/schemas/Status' });
 const open: object[] = [];
 
+const textParameter = (name: string) => ({ name, in: 'query', schema: { type: 'string' } });
+const historyFilters = ['since', 'until', 'caller', 'model', 'status', 'outcome', 'text'].map(textParameter);
+
 const completion = {
   type: 'object',
   required: ['prompt'],
@@ -86,11 +89,8 @@ export const openApi = {
       get: {
         summary: 'The records of calls, newest first; a key of CALLERS that is no admin sees its own',
         parameters: [
-          ...['since', 'until', 'caller', 'model', 'status', 'outcome', 'text', 'cursor'].map((name) => ({
-            name,
-            in: 'query',
-            schema: { type: 'string' },
-          })),
+          ...historyFilters,
+          textParameter('cursor'),
           { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } },
           { name: 'format', in: 'query', schema: { enum: ['text', 'json', 'ndjson', 'sse'] } },
         ],
@@ -120,6 +120,22 @@ export const openApi = {
       get: {
         summary: 'What the key of this call may do, what is left and when it resets',
         responses: { 200: jsonOf('Its limits', { type: 'object', required: ['name', 'models'] }) },
+      },
+    },
+    '/ui': {
+      get: {
+        summary: 'A page for a person: calls under way, history with search, one call in detail, backends',
+        responses: { 200: { description: 'The page', content: { 'text/html': { schema: { type: 'string' } } } } },
+      },
+    },
+    '/ui/live': {
+      get: {
+        summary: 'What the page follows: now events (calls under way, backends), and each new record as a message',
+        parameters: historyFilters,
+        responses: {
+          200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } },
+          400: error('A parameter that is not understood'),
+        },
       },
     },
     '/health': { get: { summary: 'It runs', security: open, responses: { 200: status } } },

@@ -17,6 +17,7 @@ import { openApi } from '../../../functions/completion-proxy/own/openapi.ts';
 import { createFindRoute, createOwnRoutes } from '../../../functions/completion-proxy/own/routes.ts';
 import { createRecordRoutes } from '../../../functions/completion-proxy/records/routes.ts';
 import type { RoadAnswer, RoadRequest } from '../../../functions/completion-proxy/road/call.ts';
+import { createUiRoutes } from '../../../functions/completion-proxy/ui/routes.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
 
 const defaults = {
@@ -70,6 +71,7 @@ function makeProxy({
     };
   };
   const journal = createJournal({ logsLines: 100, historyLines: 100, now: () => 0 });
+  const limits = createLimits({ policies: new Map(), addShared: undefined, now: () => 0 });
   const routes = createOwnRoutes({
     completion: {
       generate: createGenerate({ road, backends: [backend], modelOf: () => 'm' }),
@@ -89,13 +91,23 @@ function makeProxy({
     },
     journal,
     health: { isReady: async () => isReady, close() {} },
-    records: createRecordRoutes({
-      history: undefined,
-      journal,
-      limits: createLimits({ policies: new Map(), addShared: undefined, now: () => 0 }),
-      metrics: createProxyMetrics(upstreams),
-      now: () => 0,
-    }),
+    records: [
+      ...createRecordRoutes({
+        history: undefined,
+        journal,
+        limits,
+        metrics: createProxyMetrics(upstreams),
+        now: () => 0,
+      }),
+      ...createUiRoutes({
+        history: undefined,
+        running: new Set(),
+        upstreams,
+        limits,
+        now: () => 0,
+        keepsContent: false,
+      }),
+    ],
     now,
   });
   const findRoute = createFindRoute(routes, shape);
