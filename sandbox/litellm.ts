@@ -30,6 +30,8 @@ export interface LitellmSandboxOptions {
   dailySince?: string;
   /** Spend logs that began before were deleted; the daily tables keep their days. ISO, UTC. */
   keptSince?: string;
+  /** Rows that the daily tables never got. */
+  dailyLoses?: (row: SpendLogRow) => boolean;
 }
 
 export interface LitellmSandbox extends Sandbox {
@@ -60,7 +62,7 @@ export async function startLitellmSandbox(options: LitellmSandboxOptions = {}): 
   const rows = createRows({ seed, until: now(), days: historyDays });
   const ids = new Set(rows.map((row) => row.request_id));
   const directory = createDirectory();
-  const { dailySince = '', keptSince = '', utcOffsetMinutes = 0 } = options;
+  const { dailySince = '', keptSince = '', dailyLoses = () => false, utcOffsetMinutes = 0 } = options;
   let reads = 0;
 
   /** The table as the routes see it: written by now, in the proxy's clock. */
@@ -97,7 +99,7 @@ export async function startLitellmSandbox(options: LitellmSandboxOptions = {}): 
       scope,
       now: now(),
       logs: () => readTable((row) => row.startTime >= keptSince),
-      daily: () => readTable((row) => row.startTime >= dailySince),
+      daily: () => readTable((row) => row.startTime >= dailySince && !dailyLoses(row)),
       turn: ++reads,
     });
   }

@@ -36,6 +36,8 @@ export type FaultKind =
  */
 export interface Fault {
   kind: FaultKind;
+  /** Of `status`: the body, where it is not the service's own. */
+  text?: string;
   method?: string;
   /** A regular expression on the path; every path without it. */
   path?: string;
@@ -152,7 +154,8 @@ async function strike(fault: Fault, res: ServerResponse, options: SandboxOptions
       res.socket?.resetAndDestroy();
       return true;
     case 'status':
-      sendJson(res, fault.status ?? 500, { error: { message: `${options.name} failed on purpose` } });
+      if (fault.text !== undefined) res.writeHead(fault.status ?? 500).end(fault.text);
+      else sendJson(res, fault.status ?? 500, { error: { message: `${options.name} failed on purpose` } });
       return true;
     case 'rate-limit':
       sendJson(

@@ -6,7 +6,7 @@ import { json, text } from '#shared/http/respond.ts';
 import { type Format, fromBody, fromSearch, parseQuery, refuse } from './report/query.ts';
 import { toReportCsv, toWire, toWireTotals } from './report/render.ts';
 import type { Reports } from './report/report.ts';
-import type { RouteCall, RoutingTable } from './routes.ts';
+import { isBrowser, type RouteCall, type RoutingTable } from './routes.ts';
 
 export interface LlmGlobalSpendOptions extends Partial<RoutingTable> {
   reports: Reports;
@@ -28,13 +28,10 @@ async function readParameters(event: FunctionEvent): Promise<Record<string, unkn
     throw new HttpError(400, 'The request body is not valid JSON: send a JSON object', { code: 'invalid_json' });
   }
   const fields = fromBody(parsed);
-  const repeated = Object.keys(fields).find((name) => name in search);
+  const repeated = Object.keys(fields).find((name) => Object.hasOwn(search, name));
   if (repeated !== undefined) refuse(repeated, 'stands in the URL and in the body: send it once');
   return { ...search, ...fields };
 }
-
-const isPageWanted = ({ method, headers }: FunctionEvent) =>
-  method === 'GET' && /^[^,]*text\/html/i.test(headers.accept ?? '');
 
 /**
  * `GET /`: the three numbers. `GET /?...` and `POST /`: a report. Other paths and formats come from the routing table.
@@ -53,9 +50,12 @@ export function createLlmGlobalSpend(options: LlmGlobalSpendOptions): FunctionHa
 
   async function answerRoot(call: RouteCall): Promise<FunctionResponse> {
     const { event, context } = call;
-    const page = isPageWanted(event) ? renderers.html : undefined;
+    const page = isBrowser(event) ? renderers.html : undefined;
     if (event.method === 'GET' && event.query.size === 0 && page === undefined) {
-      return json(200, toWireTotals(await reports.totals(context)));
+      const totals = await reports.totals(context);
+      // The body is three numbers and nothing else, whatever is known of them.
+      if (!totals.complete) context.log.warn('the totals are incomplete', { notes: totals.notes });
+      return json(200, toWireTotals(totals), { 'X-Spend-Complete': String(totals.complete) });
     }
     const { query, format = page === undefined ? 'json' : 'html' } = parseQuery(await readParameters(event), now());
     return (renderers[format] ?? unknownFormat(format, Object.keys(renderers)))(query, call);

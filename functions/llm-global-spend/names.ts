@@ -76,6 +76,9 @@ export function createNames({ litellm, kv, identity, overrides, now }: NamesOpti
   async function save(book: Book) {
     if (!isChanged) return;
     isChanged = false;
+    // What another replica has learnt meanwhile stays.
+    const stored = (await kv.get(storeKey)) as Book | undefined;
+    for (const column of ['key', 'team', 'user'] as const) book[column] = { ...stored?.[column], ...book[column] };
     await kv.put(storeKey, book);
   }
 
@@ -104,7 +107,7 @@ export function createNames({ litellm, kv, identity, overrides, now }: NamesOpti
 
   async function freshen(book: Book, column: BookColumn, ids: readonly string[], signal: AbortSignal) {
     const age = now() - book.readAt;
-    const isMissing = ids.some((id) => id !== '' && book[column][id] === undefined);
+    const isMissing = ids.some((id) => id !== '' && own(book[column], id) === undefined);
     if (age > staleMs || (isMissing && age > retryMs)) await readLists(book, signal);
   }
 

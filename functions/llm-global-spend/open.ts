@@ -52,17 +52,18 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
   }
   const stopping = new AbortController();
   const scheduled = createBudgetRoutes(budgets, stopping.signal);
-  const metrics = createMetricsRoutes({ reports, budgets, now, maxSeries: settings.SPEND_METRICS_SERIES });
+  const { SPEND_DEADLINE_MS: deadlineMs, SPEND_METRICS_SERIES: maxSeries } = settings;
+  const metrics = createMetricsRoutes({ reports, budgets, now, maxSeries, deadlineMs });
   const statements = createStatementRoutes({ reports, store, now });
   return {
     spend: {
       reports,
       now,
-      deadlineMs: settings.SPEND_DEADLINE_MS,
+      deadlineMs,
       routes: { ...scheduled.routes, ...metrics.routes, ...statements.routes },
       renderers: {
         ...metrics.renderers,
-        html: createPageRenderer({ reports, budgets, now, deadlineMs: settings.SPEND_DEADLINE_MS }),
+        html: createPageRenderer({ reports, budgets, now, deadlineMs }),
       },
       tick: scheduled.tick,
     },

@@ -8,6 +8,10 @@ export interface RouteCall {
   context: CallContext;
 }
 
+/** True for a person who opens an address: programs do not ask for HTML first. */
+export const isBrowser = ({ method, headers }: FunctionEvent) =>
+  method === 'GET' && /^[^,]*text\/html/i.test(headers.accept ?? '');
+
 /** A path of its own, such as `GET /budgets`; it reads its parameters itself. */
 export type Route = (call: RouteCall) => Promise<FunctionResponse>;
 

@@ -41,13 +41,16 @@ export function toInvalid(detail: string, advice = addressAdvice) {
   return new UpstreamError(service, 'invalid_response', detail, { advice });
 }
 
-/** This version of LiteLLM has no such route. A page of HTML is from something in front of it, or from another program. */
+/**
+ * This version of LiteLLM has no such route. A 404 that is not JSON is from something in front of it, as an ingress gives
+ * while the proxy restarts, or from another program: it says nothing about the version.
+ */
 export function isMissingRoute(error: unknown): boolean {
-  return error instanceof UpstreamError && error.status === 404 && !/^\s*</.test(error.detail);
+  return error instanceof UpstreamError && error.status === 404 && /^\s*\{/.test(error.detail);
 }
 
-export function toMissingRoute(detail: string, advice: string) {
-  return new UpstreamError(service, 'status', detail, { status: 404, advice });
+export function toMissingRoute(advice: string) {
+  return new UpstreamError(service, 'status', '{"detail":"Not Found"}', { status: 404, advice });
 }
 
 /** Trouble that half of the window may not have: it took too long, was cut after its head, or broke LiteLLM's query. */

@@ -145,8 +145,9 @@ export function createRowReader({ read, stream, timeoutMs, utcOffsetMinutes }: R
         const raw = values.filter((value) => value !== null);
         const other = raw.find((value) => !isRawRow(value));
         if (other !== undefined) {
+          // A summary where rows were asked: `summarize` is not known here yet.
           const advice = 'rows by date need LiteLLM 1.59 or later; else check LITELLM_API_BASE_URL';
-          throw toMissingRoute('/spend/logs gave a summary where rows were asked', advice);
+          throw toMissingRoute(advice);
         }
         count += raw.length;
         yield raw.map((value) => toRow(value, utcOffsetMinutes));

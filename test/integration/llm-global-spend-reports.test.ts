@@ -68,11 +68,17 @@ async function start(options: StartOptions = {}) {
     createLlmGlobalSpend({ reports, now: () => now, deadlineMs }),
   );
   return async (query = '', call: CallOptions = {}) => {
-    const { event, context } = makeCall({ url: `/${query === '' ? '' : `?${query}`}`, ...call });
+    const { event, context, lines } = makeCall({ url: `/${query === '' ? '' : `?${query}`}`, ...call });
     const response = await handler(event, context);
     const text = String(response.body);
     const isJson = text.startsWith('{');
-    return { status: response.status, text, body: (isJson ? bodyOf(response) : {}) as Wire };
+    return {
+      status: response.status,
+      headers: response.headers as Record<string, string>,
+      text,
+      logged: lines.map((line) => JSON.parse(line)),
+      body: (isJson ? bodyOf(response) : {}) as Wire,
+    };
   };
 }
 
@@ -296,6 +302,24 @@ describe('what is missing', () => {
     expect(await ask(`${dates}&strict=true`)).toMatchObject({ status: 502, body: { code: 'incomplete' } });
   });
 
+  it.each(profiles)(
+    'from the three numbers of %s is said beside them, as they have no room for it',
+    async (profile) => {
+      const whole = await (await start({ profile }))();
+      expect(whole.headers).toMatchObject({ 'X-Spend-Complete': 'true' });
+      const { body, headers, logged } = await (await start({ profile, apiKey: 'sk-alice' }))();
+      expect(Object.keys(body)).toEqual(['global_spend', 'current_month_spend', 'today_spend']);
+      expect(headers).toMatchObject({ 'X-Spend-Complete': 'false' });
+      expect(logged).toContainEqual(
+        expect.objectContaining({
+          level: 'warn',
+          msg: 'the totals are incomplete',
+          notes: [expect.objectContaining({ code: 'scoped_to_user' })],
+        }),
+      );
+    },
+  );
+
   it.each(['1.79', '1.101'])('from the daily tables of %s comes from the logs', async (profile) => {
     const ask = await start({ profile, dailySince: '2026-11-05T12:00:00Z' });
     const byDay = (await ask(`${dates}&group_by=day`)).body;
@@ -336,6 +360,53 @@ describe('what is missing', () => {
     const { body } = await ask(`${dates}&group_by=team`);
     expect(body.complete).toBe(false);
     expect(body.notes).toMatchObject([{ code: 'logs_deleted' }]);
+  });
+
+  it.each(['1.79', '1.101'])('from logs of %s is said where only the daily tables are kept', async (profile) => {
+    const ask = await start({ profile, keptSince: '2026-12-01T00:00:00Z' });
+    for (const days of ['start_date=2026-11-21&end_date=2026-11-21', dates]) {
+      const { body } = await ask(`${days}&group_by=team`);
+      expect(body).toMatchObject({ spend_usd: 0, complete: false });
+      expect(body.notes).toContainEqual(expect.objectContaining({ code: 'logs_deleted' }));
+    }
+  });
+
+  it('from daily tables that lost some rows is said where the logs know better, also beside the three numbers', async () => {
+    const ask = await start({
+      profile: '1.101',
+      keptSince: '2026-11-01',
+      dailyLoses: ({ request_id: id }) => id === 'lost',
+    });
+    sandbox.addRow({ request_id: 'lost', startTime: '2026-11-03T10:00:00Z', spend: 3 });
+    const { body } = await ask(`${dates}&group_by=model`);
+    expect(body.complete).toBe(false);
+    expect(body.notes).toContainEqual({
+      code: 'daily_tables_short',
+      message: expect.stringMatching(/know of 3(\.0+\d*)? USD more/),
+    });
+    expect(await ask(`${dates}&strict=true`)).toMatchObject({ status: 502, body: { code: 'incomplete' } });
+    const totals = await ask();
+    expect(totals.headers).toMatchObject({ 'X-Spend-Complete': 'false' });
+  });
+
+  it('cannot be told when the other ledger fails, which is no reason to answer nothing', async () => {
+    const ask = await start({ profile: '1.101', timeoutMs: 300 });
+    await ask('start_date=2026-11-21&end_date=2026-11-21');
+    sandbox.faults.push({ kind: 'status', status: 500, path: '^/spend/logs$', times: 1_000 });
+    const { status, body } = await ask(`${dates}&group_by=model`);
+    expect({ status, complete: body.complete }).toEqual({ status: 200, complete: true });
+    expect(body.notes).toMatchObject([{ code: 'unchecked' }]);
+    expect(foundGroups(body, 'model')).toEqual(expectedGroups(read.model!));
+  });
+
+  it('from before the epoch is not read, and the answer says so', async () => {
+    const ask = await start({ profile: '1.101', epoch: '2026-11-01' });
+    const { body } = await ask('start_date=2020-01-01&end_date=2026-11-21&group_by=team');
+    expect(body).toMatchObject({
+      spend_usd: sumOf(sandbox.rows.filter((row) => row.startTime >= '2026-11-01')),
+      notes: [{ code: 'before_epoch', message: expect.stringContaining('2026-11-01') }],
+    });
+    expect(sandbox.ledger.every(({ query }) => !query.includes('2020-'))).toBe(true);
   });
 
   it('for some seconds, as rows are written late, is there with the next call', async () => {
@@ -499,6 +570,14 @@ describe('trouble', () => {
     expect((await ask(dates)).body.error).toMatch(/LITELLM_API_BASE_URL/);
     await sandbox.close();
     expect((await ask(dates)).body).toMatchObject({ code: 'upstream_network' });
+  });
+
+  it('of something in front of a proxy that restarts is not taken for an old version', async () => {
+    const ask = await start({ profile: '1.101' });
+    sandbox.faults.push({ kind: 'status', status: 404, text: '404 page not found', times: 1_000 });
+    expect((await ask(dates)).status).toBe(502);
+    sandbox.faults.length = 0;
+    expect((await ask(dates)).body).toMatchObject({ source: 'daily_activity_aggregated', complete: true });
   });
 
   it.each([

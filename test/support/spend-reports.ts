@@ -55,7 +55,13 @@ export function createFactReports(facts: SpendFact[], now: () => Date): FactRepo
     async totals() {
       if (reports.failure) throw reports.failure;
       const today = now().toISOString().slice(0, 10);
-      return { global: spendSince(''), currentMonth: spendSince(`${today.slice(0, 7)}-01`), today: spendSince(today) };
+      return {
+        complete: reports.notes.length === 0,
+        notes: reports.notes,
+        global: spendSince(''),
+        currentMonth: spendSince(`${today.slice(0, 7)}-01`),
+        today: spendSince(today),
+      };
     },
     async read(query): Promise<SpendReport> {
       if (reports.failure) throw reports.failure;

@@ -1,3 +1,4 @@
+import type { PicoUsd } from '#shared/money.ts';
 import type { Day } from '../days.ts';
 import type { Amounts } from '../report/report.ts';
 
@@ -17,9 +18,12 @@ export interface DayCells {
   cells: Cell[];
 }
 
-/** The tags of a request are one value, so that cells stay disjoint. */
-export const joinTags = (tags: string[]) => [...new Set(tags)].sort().join('\n');
-export const splitTags = (value: string) => value.split('\n');
+/** Sums of floats in another order differ by less than that: a billionth of a dollar. */
+export const floatNoise: PicoUsd = 1_000n;
+
+/** The tags of a request are one value, so that cells stay disjoint. Any text may be a tag. */
+export const joinTags = (tags: string[]) => (tags.length === 0 ? '' : JSON.stringify([...new Set(tags)].sort()));
+export const splitTags = (value: string): string[] => (value === '' ? [''] : JSON.parse(value));
 
 /** Unknown and known makes unknown: a part is never shown as the whole. */
 export function addAmounts(sum: Amounts, more: Amounts): void {

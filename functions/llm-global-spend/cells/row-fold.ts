@@ -13,7 +13,7 @@ const readers: Record<Column, (row: SpendRow) => string> = {
   team: (row) => row.teamId ?? '',
   key: (row) => row.apiKeyHash ?? '',
   end_user: (row) => row.endUser ?? '',
-  tag: (row) => (row.tags.length === 0 ? '' : joinTags(row.tags)),
+  tag: (row) => joinTags(row.tags),
 };
 
 interface Sum {

@@ -1,8 +1,10 @@
 import { HttpError } from '#shared/errors.ts';
 import { createMetrics, type Gauge, type Metrics } from '#shared/metrics.ts';
 import { type PicoUsd, usdToNumber } from '#shared/money.ts';
+import type { Budgets } from '../budgets/check.ts';
 import type { BudgetState } from '../budgets/state.ts';
 import { firstOfMonth, toDay } from '../days.ts';
+import { createReadPart } from '../parts.ts';
 import type { Dimension, SpendQuery } from '../report/query.ts';
 import { type Reports, type SpendReport, toQuery } from '../report/report.ts';
 
@@ -39,26 +41,35 @@ function createSpendGauges(metrics: Metrics, dimensions: readonly Dimension[]) {
     complete: metrics.gauge('llm_spend_complete', '0 where the spend of a window is known to lack something.', [
       'window',
     ]),
+    read: metrics.gauge(
+      'llm_spend_read',
+      '0 where LiteLLM could not tell a part in time or at all: its series are absent.',
+      ['part', 'window'],
+    ),
     by: new Map<Dimension, Gauge>(dimensions.map((by) => [by, gaugeBy(by)])),
   };
 }
 
 const usual = ['model', 'team', 'user'] as const;
 
-/** Adds one window by one dimension; nothing where LiteLLM is too old to know it. */
-async function addGroups(
-  { reports, maxSeries, signal }: SpendMetricsOptions,
-  gauge: Gauge | undefined,
-  { query, by, window }: { query: SpendQuery; by: Dimension; window: string },
-): Promise<void> {
+/** One window by one dimension; nothing where LiteLLM is too old to know it. */
+async function readGroups({ reports, maxSeries, signal }: SpendMetricsOptions, query: SpendQuery, by: Dimension) {
   try {
-    const report = await reports.read({ ...query, groupBy: [by] }, { signal });
-    for (const [id, { name, spend }] of capGroups(report, by, maxSeries)) {
-      gauge?.set(usdToNumber(spend), window, id, ...(by === 'model' ? [] : [name]));
-    }
+    return capGroups(await reports.read({ ...query, groupBy: [by] }, { signal }), by, maxSeries);
   } catch (error) {
-    if (error instanceof HttpError && error.code === 'unsupported_by_source') return;
+    if (error instanceof HttpError && error.code === 'unsupported_by_source') return undefined;
     throw error;
+  }
+}
+
+type Groups = Awaited<ReturnType<typeof readGroups>>;
+
+function addGroups(
+  gauge: Gauge | undefined,
+  { groups, by, window }: { groups: Groups; by: Dimension; window: string },
+) {
+  for (const [id, { name, spend }] of groups ?? []) {
+    gauge?.set(usdToNumber(spend), window, id, ...(by === 'model' ? [] : [name]));
   }
 }
 
@@ -76,11 +87,19 @@ function addBudgets(metrics: Metrics, states: BudgetState[]) {
   }
 }
 
-/** What `GET /metrics` shows: ever, this month and today (UTC), the month and today by model, team and user, budgets. */
-export async function renderMetrics(
-  options: SpendMetricsOptions & { now: Date; states: BudgetState[] },
-): Promise<string> {
-  const { reports, signal, now, states } = options;
+export interface AllMetricsOptions extends SpendMetricsOptions {
+  budgets: Pick<Budgets, 'states'>;
+  now: Date;
+  /** What everything but the three totals may take. */
+  partsMs: number;
+}
+
+/**
+ * What `GET /metrics` shows: ever, this month and today (UTC), the month and today by model, team and user, budgets. A part
+ * that cannot be read leaves the others alone, and is 0 in `llm_spend_read`. Throws where the three totals cannot be read.
+ */
+export async function renderMetrics(options: AllMetricsOptions): Promise<string> {
+  const { reports, budgets, signal, now, partsMs } = options;
   const metrics = createMetrics({ maxSeries: 50_000 });
   const gauges = createSpendGauges(metrics, usual);
   const today = toDay(now);
@@ -88,16 +107,37 @@ export async function renderMetrics(
     month: toQuery({ startDate: firstOfMonth(today), endDate: today }),
     today: toQuery({ startDate: today, endDate: today }),
   };
-  const totals = await reports.totals({ signal });
+  const readPart = createReadPart(signal, partsMs);
+  /** Undefined where there is nothing to show. */
+  async function readNoted<Value>(part: string, window: string, read: (signal: AbortSignal) => Promise<Value>) {
+    const found = await readPart(read);
+    gauges.read.set(typeof found === 'string' ? 0 : 1, part, window);
+    return typeof found === 'string' ? undefined : found;
+  }
+
+  const readWindow = async ([window, query]: [string, SpendQuery]) => {
+    const [report, ...groups] = await Promise.all([
+      readNoted('total', window, (parts) => reports.read(query, { signal: parts })),
+      ...usual.map((by) => readNoted(by, window, (parts) => readGroups({ ...options, signal: parts }, query, by))),
+    ]);
+    return { window, report, groups };
+  };
+  const [totals, states, ...read] = await Promise.all([
+    reports.totals({ signal }),
+    readNoted('budgets', '', (parts) => budgets.states(parts)),
+    ...Object.entries(windows).map(readWindow),
+  ]);
   gauges.total.set(usdToNumber(totals.global), 'total');
   gauges.total.set(usdToNumber(totals.currentMonth), 'month');
   gauges.total.set(usdToNumber(totals.today), 'today');
-  for (const [window, query] of Object.entries(windows)) {
-    const report = await reports.read(query, { signal });
-    gauges.complete.set(report.complete ? 1 : 0, window);
-    for (const by of usual) await addGroups(options, gauges.by.get(by), { query, by, window });
+  gauges.complete.set(totals.complete ? 1 : 0, 'total');
+  for (const { window, report, groups } of read) {
+    if (report !== undefined) gauges.complete.set(report.complete ? 1 : 0, window);
+    usual.forEach((by, at) => {
+      addGroups(gauges.by.get(by), { groups: groups[at], by, window });
+    });
   }
-  addBudgets(metrics, states);
+  addBudgets(metrics, states ?? []);
   return metrics.render();
 }
 
@@ -110,6 +150,8 @@ export async function renderWindow(query: SpendQuery, options: SpendMetricsOptio
   const window = `${query.startDate}/${query.endDate}`;
   gauges.total.set(usdToNumber(report.spend), window);
   gauges.complete.set(report.complete ? 1 : 0, window);
-  for (const by of dimensions) await addGroups(options, gauges.by.get(by), { query, by, window });
+  for (const by of dimensions) {
+    addGroups(gauges.by.get(by), { groups: await readGroups(options, query, by), by, window });
+  }
   return metrics.render();
 }

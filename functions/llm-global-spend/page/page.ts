@@ -105,7 +105,7 @@ export function renderPage(view: SpendView, now: Date): FunctionResponse {
 ${renderTiles(view)}
 ${renderPicker(view)}
 ${renderFilters(view)}
-${renderNotes(chart.complete ? 'Note' : 'This is not all', notes)}
+${renderNotes(chart.complete && view.totals.complete ? 'Note' : 'This is not all', notes)}
 ${renderSpending(view)}
 ${renderBudgets(budgets)}
 <div class="two">${stacks.map((stack) => html`<div>${stack.map((dimension) => renderTable(dimension, view.tables[dimension], query))}</div>`)}</div>

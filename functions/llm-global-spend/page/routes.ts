@@ -3,8 +3,9 @@ import type { FunctionHandler } from '#shared/http/define.ts';
 import type { FunctionEvent } from '#shared/http/function.ts';
 import { toProblem } from '#shared/http/problem.ts';
 import type { Budgets } from '../budgets/check.ts';
+import { toPartsMs } from '../parts.ts';
 import type { Reports } from '../report/report.ts';
-import type { Renderer } from '../routes.ts';
+import { isBrowser, type Renderer } from '../routes.ts';
 import { renderPage, renderProblem } from './page.ts';
 import { readView } from './view.ts';
 
@@ -20,7 +21,7 @@ export interface PageOptions {
 export function createPageRenderer({ reports, budgets, now, deadlineMs }: PageOptions): Renderer {
   return async (query, { context: { signal } }) => {
     const at = now();
-    return renderPage(await readView(query, { reports, budgets, now: at, signal, partsMs: deadlineMs * 0.7 }), at);
+    return renderPage(await readView(query, { reports, budgets, now: at, signal, partsMs: toPartsMs(deadlineMs) }), at);
   };
 }
 
@@ -39,10 +40,9 @@ function toView(event: FunctionEvent): FunctionEvent {
 }
 
 /** True for `format=html`, and for a browser that does not ask for another format. */
-export function wantsPage({ method, query, headers }: FunctionEvent): boolean {
-  if (method !== 'GET') return false;
-  const format = query.get('format');
-  return format === null ? /^[^,]*text\/html/i.test(headers.accept ?? '') : format === 'html';
+export function wantsPage(event: FunctionEvent): boolean {
+  const format = event.query.get('format');
+  return format === null ? isBrowser(event) : event.method === 'GET' && format === 'html';
 }
 
 /** Lets pages link to other paths by query, and shows a person a page instead of JSON when something is wrong. */

@@ -1,8 +1,8 @@
-import { HttpError, UpstreamError } from '#shared/errors.ts';
-import { toProblem } from '#shared/http/problem.ts';
+import { HttpError } from '#shared/errors.ts';
 import type { Budgets } from '../budgets/check.ts';
 import type { BudgetState } from '../budgets/state.ts';
 import { type Day, nextDay, toDayIn } from '../days.ts';
+import { createReadPart } from '../parts.ts';
 import type { Dimension, SpendQuery } from '../report/query.ts';
 import type { Note, Reports, SpendReport, Totals } from '../report/report.ts';
 import { maxDayColumns } from './series.ts';
@@ -32,9 +32,6 @@ export interface ViewOptions {
   partsMs: number;
 }
 
-const tooLate =
-  'LiteLLM needed too long for this. Days that were read are remembered: load the page again, or ask for fewer days';
-
 const isUnsupported = (error: unknown): error is HttpError =>
   error instanceof HttpError && error.code === 'unsupported_by_source';
 
@@ -63,30 +60,22 @@ export async function readView(
       throw error;
     }
   }
-  const parts = AbortSignal.any([signal, AbortSignal.timeout(partsMs)]);
-  /** The value, or the sentence that says why there is none. */
-  async function readPart<Value>(part: () => Promise<Value>): Promise<Value | string> {
-    try {
-      return await part();
-    } catch (error) {
-      if (parts.aborted && !signal.aborted) return tooLate;
-      if (!signal.aborted && (error instanceof HttpError || error instanceof UpstreamError))
-        return toProblem(error).message;
-      throw error;
-    }
-  }
+  const readPart = createReadPart(signal, partsMs);
   const readTable = (dimension: TableDimension) =>
-    readPart(() => reports.read({ ...query, groupBy: [dimension] }, { signal: parts }));
+    readPart((parts) => reports.read({ ...query, groupBy: [dimension] }, { signal: parts }));
   const isFiltered = Object.keys(query.filters).length > 0;
   const [totals, chart, model, team, user, key, states] = await Promise.all([
     reports.totals(context),
     readChart(),
     ...([readTable('model'), readTable('team'), readTable('user'), readTable('key')] as const),
-    isFiltered ? [] : readPart(() => budgets.states(parts)),
+    isFiltered ? [] : readPart((parts) => budgets.states(parts)),
   ]);
   // What a table does not tell (the tokens of users, say) shows in it; what it lacks has to be said.
   const lacking = [model, team, user, key].filter((report) => typeof report !== 'string' && !report.complete);
   const reported = [chart, ...(lacking as SpendReport[])];
+  const ofTotals = totals.complete
+    ? []
+    : totals.notes.map(({ code, message }) => ({ code, message: `Ever: ${message}` }));
   const late = typeof states === 'string' ? [{ code: 'budgets_unknown', message: `Budgets: ${states}` }] : [];
   const notes = new Map(reported.flatMap((report) => report.notes).map((note) => [note.message, note]));
   return {
@@ -96,6 +85,6 @@ export async function readView(
     chart,
     tables: { model, team, user, key },
     budgets: typeof states === 'string' ? [] : states,
-    notes: [...notes.values(), ...late],
+    notes: [...notes.values(), ...ofTotals, ...late],
   };
 }

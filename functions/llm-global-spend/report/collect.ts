@@ -1,10 +1,10 @@
-import { HttpError } from '#shared/errors.ts';
+import { HttpError, UpstreamError } from '#shared/errors.ts';
 import type { PicoUsd } from '#shared/money.ts';
-import type { DayCells } from '../cells/cell.ts';
+import { type DayCells, floatNoise } from '../cells/cell.ts';
 import { addDays, type Day, daysOf, hasOffset, nextDay, toDayIn } from '../days.ts';
 import type { Sweep } from '../memory/sweep.ts';
 import { type Candidate, planSources, type Sources } from '../sources/plan.ts';
-import { floatNoise, isLacking, type ProxyFacts } from '../sources/proxy.ts';
+import { isLacking, type ProxyFacts } from '../sources/proxy.ts';
 import { columnsOf, createReportFold, type ValueFilters } from './fold.ts';
 import { type Finding, notes, unsupported } from './notes.ts';
 import type { Dimension } from './query.ts';
@@ -13,6 +13,8 @@ export interface CollectOptions {
   sweep: Sweep;
   sources: () => Promise<Sources>;
   facts: ProxyFacts;
+  /** The first day that can have spend. */
+  epoch: Day;
   /** The zone of the proxy's days, and how many minutes it is ahead of UTC. */
   proxyZone: { name: string; offsetMinutes: number };
   now: () => Date;
@@ -38,7 +40,7 @@ export interface Collected extends ReturnType<ReturnType<typeof createReportFold
 const openDays = 2;
 
 /** Reads a report's days from the cheapest source that can tell them, and finds out what is missing. */
-export function createCollect({ sweep, sources: createSources, facts, proxyZone, now }: CollectOptions) {
+export function createCollect({ sweep, sources: createSources, facts, epoch, proxyZone, now }: CollectOptions) {
   return async function collect(call: CollectCall): Promise<Collected> {
     const { timezone, groupBy, filters, refresh, signal } = call;
     const needed = columnsOf(groupBy, filters);
@@ -49,7 +51,7 @@ export function createCollect({ sweep, sources: createSources, facts, proxyZone,
 
     const zoneOf = ({ source }: Candidate) => (source.hasMoments ? timezone : proxyZone.name);
     const todayOf = (candidate: Candidate) => toDayIn(now(), zoneOf(candidate));
-    const findings: Finding[] = [];
+    const findings: Finding[] = call.startDate < epoch ? [notes.beforeEpoch(epoch)] : [];
     const used = new Set<string>();
 
     async function read(candidate: Candidate, days: readonly Day[], onDay: (day: DayCells) => void) {
@@ -133,22 +135,41 @@ export function createCollect({ sweep, sources: createSources, facts, proxyZone,
       }
     }
 
-    /** Two ledgers of the same money: the one that was read must not know less. Only where the other is cheap to ask. */
+    /** Where the same money is written, too, and cheap to ask for: old versions load every request for a summary. */
+    function otherLedgers({ source, capability }: Candidate): Candidate[] {
+      if (!fitsProxyDays || source.filter !== undefined || capability === 'activity') return [];
+      if (capability === 'aggregated') return [{ source: sources.summary(), needed: [] }];
+      return (['aggregated', 'activity'] as const).map((daily) => ({
+        source: sources[daily],
+        capability: daily,
+        needed: [],
+      }));
+    }
+
+    /** Two ledgers of the same money: the one that was read must not know less. */
     async function compare(candidate: Candidate, days: Day[], spend: Map<Day, PicoUsd>) {
-      if (!fitsProxyDays || candidate.source.filter !== undefined || (await facts.lacks('aggregated'))) return;
-      const isDaily = candidate.capability === 'aggregated';
-      const other: Candidate = isDaily
-        ? { source: sources.summary(), needed: [] }
-        : { source: sources.aggregated, capability: 'aggregated', needed: [] };
-      const closed = days.filter((day) => day < addDays(todayOf(candidate), -openDays));
-      if (closed.length === 0) return;
-      await attempt(other, async () => {
-        const others = await readSpend(other, closed);
-        const more = closed.reduce((sum, day) => sum + (others.get(day) ?? 0n) - (spend.get(day) ?? 0n), 0n);
-        if (more > floatNoise * BigInt(closed.length)) {
-          findings.push(isDaily ? notes.tablesShort(more) : notes.logsDeleted(more));
+      const closedBefore = addDays(todayOf(candidate), -openDays);
+      async function find(other: Candidate) {
+        const others = await readSpend(other, days);
+        let more = 0n;
+        for (const day of days) {
+          const own = spend.get(day) ?? 0n;
+          // Both are still being written, each in its own time: only what one of them does not have at all is missing.
+          const gap = day < closedBefore || own === 0n ? (others.get(day) ?? 0n) - own : 0n;
+          // Day by day, as each ledger may know more than the other of some days.
+          if (gap > floatNoise + own / 1_000_000_000n) more += gap;
         }
-      });
+        if (more === 0n) return;
+        findings.push(candidate.capability === 'aggregated' ? notes.tablesShort(more) : notes.logsDeleted(more));
+      }
+      try {
+        for (const other of days.length === 0 ? [] : otherLedgers(candidate)) {
+          if (await attempt(other, () => find(other))) return;
+        }
+      } catch (error) {
+        if (signal.aborted || !(error instanceof UpstreamError)) throw error;
+        findings.push(notes.unchecked());
+      }
     }
 
     for (const [index, candidate] of plan.entries()) {
@@ -162,7 +183,7 @@ export function createCollect({ sweep, sources: createSources, facts, proxyZone,
         );
       };
       const today = todayOf(candidate);
-      const days = [...daysOf(window)].filter((day) => day <= today);
+      const days = [...daysOf(window)].filter((day) => day >= epoch && day <= today);
       const isActivity = candidate.capability === 'aggregated' || candidate.capability === 'activity';
       const work = () =>
         isActivity ? readActivity(candidate, days, plan.slice(index + 1), onDay) : read(candidate, days, onDay);

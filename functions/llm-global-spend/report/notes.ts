@@ -33,6 +33,8 @@ export const notes = {
       `LiteLLM's daily tables know nothing from before ${before}, and these groups cannot be had elsewhere: ` +
         `${formatUsd(spend)} USD of earlier days are missing`,
     ),
+  beforeEpoch: (epoch: Day) =>
+    remark('before_epoch', `Days before LITELLM_EPOCH, ${epoch}, are taken to be without spend, and were not read`),
   logsDeleted: (spend: PicoUsd) =>
     missing(
       'logs_deleted',
@@ -43,6 +45,11 @@ export const notes = {
     missing(
       'daily_tables_short',
       `LiteLLM's spend logs know of ${formatUsd(spend)} USD more than the daily tables that these numbers come from`,
+    ),
+  unchecked: () =>
+    remark(
+      'unchecked',
+      'LiteLLM could not tell the same days by its other ledger, so that nothing is known of spend that this one may lack',
     ),
   moneyOnly: () =>
     remark('money_only', "LiteLLM's summary by day tells money alone: requests and tokens are not known here"),

@@ -59,6 +59,6 @@ export function openReports(options: OpenReportsOptions): Reports {
     };
   }
 
-  const collect = createCollect({ sweep, sources, facts, proxyZone, now });
+  const collect = createCollect({ sweep, sources, facts, epoch, proxyZone, now });
   return createReports({ collect, facts, names, epoch, proxyZone: proxyZone.name, now });
 }

@@ -50,6 +50,9 @@ export interface Totals {
   global: PicoUsd;
   currentMonth: PicoUsd;
   today: PicoUsd;
+  /** As of a report. */
+  complete: boolean;
+  notes: Note[];
 }
 
 /** Where every report comes from: remembered days, and LiteLLM for the others. */

@@ -53,6 +53,9 @@ export function createReports({ collect, facts, names, epoch, proxyZone, now }: 
     return scope.sees === 'unknown' ? [notes.scopeUnknown()] : [];
   }
 
+  const isComplete = (findings: Finding[]) => !findings.some(({ isIncomplete }) => isIncomplete);
+  const toNotes = (findings: Finding[]) => findings.map(({ code, message }) => ({ code, message }));
+
   return {
     async read(query, { signal }): Promise<SpendReport> {
       const { startDate, endDate, timezone, groupBy, refresh, strict } = query;
@@ -66,7 +69,7 @@ export function createReports({ collect, facts, names, epoch, proxyZone, now }: 
         ...(total.requests === null ? [notes.moneyOnly()] : []),
         ...(groupBy.includes('tag') ? [notes.tagsOverlap()] : []),
       ];
-      const complete = !findings.some(({ isIncomplete }) => isIncomplete);
+      const complete = isComplete(findings);
       if (strict && !complete) {
         const reasons = findings.filter(({ isIncomplete }) => isIncomplete).map(({ message }) => message);
         throw new HttpError(502, `The numbers are incomplete: ${reasons.join('; ')}`, { code: 'incomplete' });
@@ -78,7 +81,7 @@ export function createReports({ collect, facts, names, epoch, proxyZone, now }: 
         groups: await label(groupBy, collected.groups, signal),
         source: collected.source,
         complete,
-        notes: findings.map(({ code, message }) => ({ code, message })),
+        notes: toNotes(findings),
       };
     },
 
@@ -87,15 +90,16 @@ export function createReports({ collect, facts, names, epoch, proxyZone, now }: 
       const today = toDayIn(now(), proxyZone);
       const call = { endDate: today, timezone: proxyZone, filters: {}, refresh: false, signal };
       const startDate = epoch < today ? epoch : today;
-      const { groups } = await collect({ ...call, startDate, groupBy: ['day'] });
+      const collected = await collect({ ...call, startDate, groupBy: ['day'] });
+      const findings = [...(await findScope()), ...collected.findings];
       const sums = { global: 0n, currentMonth: 0n, today: 0n };
-      for (const { ids, spend } of groups) {
+      for (const { ids, spend } of collected.groups) {
         const day = ids[0]!;
         sums.global += spend;
         if (day >= firstOfMonth(today)) sums.currentMonth += spend;
         if (day === today) sums.today += spend;
       }
-      return sums;
+      return { ...sums, complete: isComplete(findings), notes: toNotes(findings) };
     },
   };
 }

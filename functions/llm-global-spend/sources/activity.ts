@@ -1,5 +1,5 @@
 import type { ActivityDay, ActivityPage, LitellmClient, Metrics } from '#shared/clients/litellm.ts';
-import { addAmounts, type Cell, type Column, type DayCells, noAmounts } from '../cells/cell.ts';
+import { addAmounts, type Cell, type Column, type DayCells, floatNoise, noAmounts } from '../cells/cell.ts';
 import type { Amounts } from '../report/report.ts';
 import type { Source } from './source.ts';
 
@@ -21,15 +21,13 @@ function addTo(sums: Sums, values: string[], metrics: Metrics) {
   addAmounts(sum, toAmounts(metrics));
 }
 
-const noise = 1_000n;
-
 /** What a breakdown does not explain is shown as "none", so that every view sums to the day. */
 function toCells(sums: Sums, width: number, total: Amounts): Cell[] {
   const cells = [...sums.values()];
   const known = noAmounts();
   for (const cell of cells) addAmounts(known, cell);
   const rest = total.spend - known.spend;
-  if (rest <= noise && rest >= -noise) return cells;
+  if (rest <= floatNoise && rest >= -floatNoise) return cells;
   const { requests, tokens } = known;
   const cell: Cell = {
     values: Array.from({ length: width }, () => ''),

@@ -3,6 +3,7 @@ import { addressAdvice, isMissingRoute } from '#shared/clients/litellm-advice.ts
 import type { UpstreamError } from '#shared/errors.ts';
 import type { PicoUsd } from '#shared/money.ts';
 import type { Store } from '#shared/store/store.ts';
+import { floatNoise } from '../cells/cell.ts';
 import { type Day, nextDay } from '../days.ts';
 
 /** Routes that some versions lack; `/spend/logs` has always been there. */
@@ -24,9 +25,6 @@ export interface ProxyOptions {
 
 /** A proxy may be updated, and a role changed: what was found out is good for so long. */
 const rememberMs = 6 * 3_600_000;
-
-/** Sums of floats in another order differ by less than that: a billionth of a dollar. */
-export const floatNoise: PicoUsd = 1_000n;
 
 /** This version lacks the route. Where even the oldest route is missing, the address is wrong, and no version to blame. */
 export const isLacking = (error: unknown, capability: Capability) =>

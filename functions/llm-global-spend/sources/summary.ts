@@ -1,19 +1,16 @@
 import type { LitellmClient, SpendDay } from '#shared/clients/litellm.ts';
 import type { PicoUsd } from '#shared/money.ts';
-import type { Cell, Column, DayCells } from '../cells/cell.ts';
+import { type Cell, type Column, type DayCells, floatNoise } from '../cells/cell.ts';
 import type { Source } from './source.ts';
 
 const toCell = (value: string[], spend: PicoUsd): Cell => ({ values: value, spend, requests: null, tokens: null });
-
-/** LiteLLM sums floats in another order for each share: a difference this small is theirs and no missing spend. */
-const noise = 1_000n;
 
 /** What the shares do not explain is shown as "none", so that every view sums to the day. */
 function toView(day: SpendDay, column: Column, shares: Map<string, PicoUsd>): DayCells {
   const known = [...shares.values()].reduce((sum, spend) => sum + spend, 0n);
   const rest = day.spend - known;
   const cells = new Map(shares);
-  if (rest > noise || rest < -noise) cells.set('', (cells.get('') ?? 0n) + rest);
+  if (rest > floatNoise || rest < -floatNoise) cells.set('', (cells.get('') ?? 0n) + rest);
   return { day: day.day, columns: [column], cells: [...cells].map(([value, spend]) => toCell([value], spend)) };
 }
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { HttpError } from '#shared/errors.ts';
 import { formatUsd, type PicoUsd, parseUsd } from '#shared/money.ts';
+import { floatNoise } from '../cells/cell.ts';
 import { type Day, toDay } from '../days.ts';
 import { type Amounts, type Label, type Note, type Reports, type SpendReport, toQuery } from '../report/report.ts';
-import { floatNoise } from '../sources/proxy.ts';
 
 export const statementTables = ['team', 'user', 'key', 'provider', 'day'] as const;
 export type StatementTable = (typeof statementTables)[number];

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { UpstreamError } from '#shared/errors.ts';
 import { formatUsd } from '#shared/money.ts';
 import { parseBudgets } from '../../../functions/llm-global-spend/budgets/budget.ts';
 import { toPeriod } from '../../../functions/llm-global-spend/budgets/period.ts';
@@ -10,7 +11,7 @@ import { capGroups, renderMetrics } from '../../../functions/llm-global-spend/me
 import { createMetricsRoutes } from '../../../functions/llm-global-spend/metrics/routes.ts';
 import { parseQuery } from '../../../functions/llm-global-spend/report/query.ts';
 import { makeCall } from '../../support/call.ts';
-import { createFactReports, type SpendFact } from '../../support/spend-reports.ts';
+import { createFactReports, type FactReports, type SpendFact } from '../../support/spend-reports.ts';
 
 const now = new Date('2026-11-21T12:00:00Z');
 const { signal } = new AbortController();
@@ -21,15 +22,21 @@ const facts: SpendFact[] = [
   { day: '2026-11-21', usd: '0.5', model: 'tiny', team: '', user: 'eve' },
 ];
 
-async function render({ maxSeries = 50, without = [] as 'team'[] } = {}) {
+async function render({
+  maxSeries = 50,
+  partsMs = 5_000,
+  without = [] as 'team'[],
+  change = (_: FactReports): unknown => undefined,
+} = {}) {
   const reports = createFactReports(facts, () => now);
+  change(reports);
   reports.names = { t1: 'Research' };
   for (const name of without) reports.unsupported.add(name);
   const parsed = parseBudgets('[{"name":"all","scope":"proxy","period":"month","limit_usd":10}]');
   const budgets = 'budgets' in parsed ? parsed.budgets : [];
   const wanted = budgets.map((budget) => ({ budget, period: toPeriod(budget.period, now) }));
-  const states = await readStates({ reports, wanted, now, signal });
-  return renderMetrics({ reports, maxSeries, signal, now, states });
+  const states = (asked: AbortSignal) => readStates({ reports, wanted, now, signal: asked });
+  return renderMetrics({ reports, budgets: { states }, maxSeries, signal, now, partsMs });
 }
 
 describe('the metrics', () => {
@@ -40,7 +47,10 @@ describe('the metrics', () => {
         'llm_spend_usd{window="total"} 10.5',
         'llm_spend_usd{window="month"} 3.5',
         'llm_spend_usd{window="today"} 1.5',
+        'llm_spend_complete{window="total"} 1',
         'llm_spend_complete{window="month"} 1',
+        'llm_spend_read{part="team",window="month"} 1',
+        'llm_spend_read{part="budgets",window=""} 1',
         'llm_spend_by_model_usd{window="month",model="gpt-4o"} 2',
         'llm_spend_by_model_usd{window="today",model="claude \\"3\\""} 1',
         'llm_spend_by_team_usd{window="month",team="t1",name="Research"} 2',
@@ -68,6 +78,42 @@ describe('the metrics', () => {
     expect(text).toContain('llm_spend_by_user_usd{');
   });
 
+  it('are there without what LiteLLM could not tell in time, and say so', async () => {
+    const text = await render({
+      partsMs: 20,
+      change(reports) {
+        const read = reports.read;
+        reports.read = (asked, context) =>
+          asked.groupBy[0] === 'team' && asked.startDate === '2026-11-01'
+            ? new Promise((_resolve, reject) =>
+                context.signal.addEventListener('abort', () => reject(context.signal.reason)),
+              )
+            : read(asked, context);
+      },
+    });
+    const lines = text.split('\n');
+    expect(lines).toContain('llm_spend_usd{window="total"} 10.5');
+    expect(lines).toContain('llm_spend_read{part="team",window="month"} 0');
+    expect(lines).toContain('llm_spend_read{part="team",window="today"} 1');
+    expect(lines).toContain('llm_budget_spend_usd{budget="all",scope="proxy",period="month"} 3.5');
+    expect(text).not.toContain('llm_spend_by_team_usd{window="month"');
+    expect(text).toContain('llm_spend_by_team_usd{window="today"');
+  });
+
+  it('are there when LiteLLM refuses a part, and not when it refuses the totals', async () => {
+    const refused = new UpstreamError('LiteLLM', 'status', 'x', { status: 500 });
+    const text = await render({ change: (reports) => Object.assign(reports, { read: () => Promise.reject(refused) }) });
+    expect(text).toContain('llm_spend_usd{window="today"} 1.5');
+    expect(text).toContain('llm_spend_read{part="total",window="month"} 0');
+    expect(text).not.toContain('llm_spend_complete{window="month"}');
+    await expect(render({ change: (reports) => Object.assign(reports, { failure: refused }) })).rejects.toBe(refused);
+  });
+
+  it('tell of totals that are known to lack something', async () => {
+    const text = await render({ change: (reports) => void reports.notes.push({ code: 'logs_deleted', message: 'x' }) });
+    expect(text).toContain('llm_spend_complete{window="total"} 0');
+  });
+
   it('have series that sum to the whole, for any groups and any cap', () => {
     const group = fc.record({
       id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'other', ''),
@@ -93,7 +139,13 @@ describe('the metrics', () => {
   it('of format=prometheus are the same, and of a window of its own those two days', async () => {
     const reports = createFactReports(facts, () => now);
     const budgets = { states: async () => [] };
-    const { routes, renderers } = createMetricsRoutes({ reports, budgets, now: () => now, maxSeries: 9 });
+    const { routes, renderers } = createMetricsRoutes({
+      reports,
+      budgets,
+      now: () => now,
+      maxSeries: 9,
+      deadlineMs: 5_000,
+    });
     const get = async (url: string) => {
       const call = { ...makeCall({ url }) } as never as Parameters<(typeof routes)['GET /metrics']>[0];
       const input = Object.fromEntries(new URL(url, 'http://f').searchParams);

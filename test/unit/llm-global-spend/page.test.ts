@@ -136,6 +136,16 @@ describe('the view', () => {
     expect(view.notes).toEqual([{ code: 'budgets_unknown', message: 'Budgets: LiteLLM answered with an error' }]);
   });
 
+  it('says that the totals above it are not all, though its own days are', async () => {
+    const reports = createFactReports(facts, () => now);
+    const totals = await reports.totals({ signal });
+    const notes = [{ code: 'no_history', message: 'Earlier days are missing' }];
+    reports.totals = async () => ({ ...totals, complete: false, notes });
+    const view = await readView(query, { reports, budgets: noBudgets, now, signal, partsMs: 1000 });
+    expect(view.notes).toEqual([{ code: 'no_history', message: 'Ever: Earlier days are missing' }]);
+    expect(renderPage(view, now).body).toContain('This is not all');
+  });
+
   it('is by day alone where models cannot be told with days', async () => {
     const reports = createFactReports(facts, () => now);
     reports.unsupported.add('model');
