@@ -658,13 +658,15 @@ describe('health', () => {
   });
 
   it('is not ready while its one backend is not', async () => {
-    const backend = await startBackend(hangUp, hangUp, fine);
+    let isWell = false;
+    const backend = await startBackend((res, call) => (isWell ? fine : hangUp)(res, call));
     const proxy = await startProxy({
       BACKEND_URL: backend.url,
       HEALTHCHECK_ENDPOINT: '/well',
       HEALTHCHECK_INTERVAL_S: '0.02',
     });
     await expect.poll(async () => (await fetch(`${proxy.url}/ready`)).status).toBe(503);
+    isWell = true;
     await expect.poll(async () => (await fetch(`${proxy.url}/ready`)).status, { timeout: 5_000 }).toBe(200);
     expect(backend.calls[0]!.url).toBe('/well');
   });
