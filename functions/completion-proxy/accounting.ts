@@ -1,6 +1,6 @@
 import { signBody } from '#shared/auth/keys.ts';
 import { createHttpClient } from '#shared/clients/http.ts';
-import { createLogger, type Logger } from '#shared/log.ts';
+import type { Logger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
@@ -32,6 +32,7 @@ export interface Accounting {
 export interface AccountingParts {
   upstreams: readonly Upstream[];
   journal: Journal;
+  log: Logger;
   now: () => number;
   clock: () => number;
   /** Told of each record as well. */
@@ -90,8 +91,7 @@ function openTraceSink(
 }
 
 export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
-  const { upstreams, journal, now, clock } = parts;
-  const log = createLogger({ level: settings.LOG_LEVEL });
+  const { upstreams, journal, log, now, clock } = parts;
   const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
   const metrics = createProxyMetrics(upstreams);
   const history = openHistory(settings, store, log, { now, onLost: (records) => metrics.lost('history', records) });

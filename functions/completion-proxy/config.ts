@@ -130,6 +130,9 @@ export const settings = z.object({
   OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl().optional(),
   'otel-exporter-otlp-headers': optionalSecret(),
   OTEL_SERVICE_NAME: text('completion-proxy'),
+  'honeybadger-api-key': optionalSecret(),
+  HONEYBADGER_ENDPOINT: httpUrl().default('https://api.honeybadger.io'),
+  HONEYBADGER_ENV: text('production'),
   LOGS_LINES: integer({ fallback: 1_000, max: 100_000 }),
   HISTORY_LINES: integer({ fallback: 1_000, max: 100_000 }),
 });

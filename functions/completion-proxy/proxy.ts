@@ -3,6 +3,7 @@ import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
 import { openAccounting } from './accounting.ts';
+import { alertRoute, openAlerts } from './alerts/open.ts';
 import { checkOf } from './backends/diagnosis.ts';
 import { watchHealth } from './backends/health.ts';
 import { isGlob } from './backends/patterns.ts';
@@ -51,6 +52,13 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
   const authenticate: Authenticate = settings.FORWARD_AUTHORIZATION
     ? (call) => anyKey(isOurs(call) ? call : { ...call, headers: { ...call.headers, authorization: undefined } })
     : anyKey;
+  const alerts = openAlerts({
+    key: settings['honeybadger-api-key'],
+    endpoint: settings.HONEYBADGER_ENDPOINT,
+    environment: settings.HONEYBADGER_ENV,
+    redact: settings.HISTORY_REDACT,
+  });
+  const ownLog = alerts.watch(createLogger({ level: settings.LOG_LEVEL }));
   const pools = createPools();
   const upstreams = backends.map((backend) =>
     createUpstream(backend, {
@@ -69,12 +77,13 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     intervalMs:
       upstreams.length > 1 || settings.HEALTHCHECK_ENDPOINT !== undefined ? settings.HEALTHCHECK_INTERVAL_S : 0,
     readyTimeoutMs: settings.READY_TIMEOUT,
-    log: createLogger({ level: settings.LOG_LEVEL }),
+    log: ownLog,
   });
   const journal = createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES });
   const accounting = openAccounting(settings, {
     upstreams,
     journal,
+    log: ownLog,
     now: Date.now,
     clock,
     ...(sink === undefined ? {} : { sink }),
@@ -109,7 +118,7 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     },
     journal,
     health,
-    records: accounting.routes,
+    records: [...accounting.routes, alertRoute(alerts, limits)],
     now,
   });
   const findRoute = createFindRoute(routes, settings.OWN_ROUTES);
@@ -132,12 +141,14 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     findRoute,
     cors,
     journal,
+    watch: alerts.prove === undefined ? undefined : alerts.watch,
   });
   return Object.assign(handler, {
     async close() {
       health.close();
       await pools.close();
       await accounting.close();
+      await alerts.close();
     },
   });
 }

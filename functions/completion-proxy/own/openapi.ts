@@ -115,6 +115,28 @@ export const openApi = {
         },
       },
     },
+    '/honeybadger': {
+      post: {
+        summary: 'Sends a test notice to Honeybadger; only below /_proxy, only for admins',
+        responses: {
+          200: {
+            description: 'It was taken',
+            content: {
+              'application/json': {
+                schema: {
+                  type: 'object',
+                  required: ['sent', 'id'],
+                  properties: { sent: { const: true }, id: { type: ['string', 'null'] } },
+                },
+              },
+            },
+          },
+          403: error('The key is no admin of CALLERS'),
+          404: error('There is no honeybadger-api-key'),
+          502: error('Honeybadger did not take it'),
+        },
+      },
+    },
     '/metrics': { get: { summary: 'For Prometheus', responses: { 200: textOf('Text format 0.0.4') } } },
     '/key': {
       get: {

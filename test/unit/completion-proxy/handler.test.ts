@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { HttpError, UpstreamError } from '#shared/errors.ts';
 import { defineFunction } from '#shared/http/define.ts';
+import { alertRoute } from '../../../functions/completion-proxy/alerts/open.ts';
 import type { BackendKind } from '../../../functions/completion-proxy/backends/backend.ts';
 import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
@@ -107,6 +108,7 @@ function makeProxy({
         now: () => 0,
         keepsContent: false,
       }),
+      alertRoute({ prove: undefined }, limits),
     ],
     now,
   });
