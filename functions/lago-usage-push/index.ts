@@ -2,7 +2,9 @@ import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { loadSettings } from '#shared/config/settings.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { createLogger } from '#shared/log.ts';
+import { toLagoAccess } from './access.ts';
 import { settings as schema } from './config.ts';
+import { diagnose } from './diagnosis.ts';
 import { createHandler } from './handler.ts';
 import { openPush } from './open.ts';
 import { openOperations } from './operations.ts';
@@ -14,7 +16,8 @@ export default (env: NodeJS.ProcessEnv) => {
   const push = openPush(settings);
   push.warn(createLogger({ level: settings.LOG_LEVEL }));
   const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings, push.books) }));
-  return Object.assign(defineFunction({ authenticate, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES }, handler), {
-    close: push.close,
-  });
+  const { litellm, store } = push.books;
+  const diagnosis = diagnose({ litellm, lago: toLagoAccess(settings), isDurable: store.durable });
+  const options = { authenticate, diagnosis, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES };
+  return Object.assign(defineFunction(options, handler), { close: push.close });
 };

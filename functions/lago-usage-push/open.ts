@@ -2,10 +2,10 @@ import { createLagoClient } from '#shared/clients/lago.ts';
 import { createLagoCustomersClient } from '#shared/clients/lago-customers.ts';
 import { createLagoLedgerClient } from '#shared/clients/lago-ledger.ts';
 import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
-import { createLitellmClient } from '#shared/clients/litellm.ts';
 import type { Logger } from '#shared/http/function.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
+import { openLitellm, toLagoAccess } from './access.ts';
 import type { Settings } from './config.ts';
 import { createDeadLetterRoutes } from './delivery/dead-letter-routes.ts';
 import { createDeadLetters } from './delivery/dead-letters.ts';
@@ -57,18 +57,8 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
   const { now = Date.now, sleep } = options;
   const store = options.store ?? openStore({ name: 'lago-usage-push', url: settings['store-url']?.read(), now });
   const timing = sleep === undefined ? {} : { sleep };
-  const litellm = createLitellmClient({
-    baseUrl: settings.LITELLM_API_BASE_URL,
-    apiKey: () => settings['litellm-api-key'].read(),
-    timeoutMs: settings.LITELLM_TIMEOUT_MS,
-    ...timing,
-  });
-  const lagoAccess = {
-    baseUrl: settings.LAGO_API_BASE,
-    apiKey: () => settings['lago-api-key'].read() ?? '',
-    timeoutMs: settings.LAGO_TIMEOUT_MS,
-    ...timing,
-  };
+  const litellm = openLitellm(settings, timing);
+  const lagoAccess = toLagoAccess(settings, timing);
   const lago = createLagoClient(lagoAccess);
   const preflight =
     settings.PREFLIGHT === 'off'

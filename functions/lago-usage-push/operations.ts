@@ -2,6 +2,7 @@ import { createLagoCustomersClient } from '#shared/clients/lago-customers.ts';
 import { readLagoVersion } from '#shared/clients/lago-http.ts';
 import { createLagoLedgerClient } from '#shared/clients/lago-ledger.ts';
 import { createLagoPlansClient } from '#shared/clients/lago-plans.ts';
+import { toLagoAccess } from './access.ts';
 import type { Settings } from './config.ts';
 import type { Push } from './open.ts';
 import { createAlone, createProvisionRoute } from './provision/route.ts';
@@ -13,11 +14,7 @@ import { createUsageRoute } from './usage/route.ts';
 
 /** The routes around billing: what sets Lago up and what looks into it. */
 export function openOperations(settings: Settings, books: Push['books']): Routes {
-  const access = {
-    baseUrl: settings.LAGO_API_BASE,
-    apiKey: () => settings['lago-api-key'].read() ?? '',
-    timeoutMs: settings.LAGO_TIMEOUT_MS,
-  };
+  const access = toLagoAccess(settings);
   const { litellm, rules, now } = books;
   const { BILL_FROM: billFrom } = settings;
   const runMs = settings.RUN_SECONDS * 1_000;

@@ -114,3 +114,10 @@ export async function readLagoVersion(options: LagoHttpOptions, signal?: AbortSi
   const { version } = z.object({ version: z.string() }).safeParse(parseText(answer.text)).data ?? {};
   return /\d+\.\d+\.\d+/.exec(version ?? '')?.[0];
 }
+
+/** Asks for what every version lists and every key may read. Throws UpstreamError whose advice says what to check. */
+export async function checkLagoAccess(options: LagoHttpOptions, signal?: AbortSignal): Promise<void> {
+  const query = { per_page: 1 };
+  const answer = await createLagoHttp(options).request({ path: '/billable_metrics', query, signal });
+  parseBody(answer, 'billable_metrics', z.array(z.unknown()));
+}

@@ -49,6 +49,8 @@ export interface LitellmClient {
   teams(signal?: AbortSignal): Promise<TeamEntry[]>;
   endUsers(signal?: AbortSignal): Promise<EndUserEntry[]>;
   ownScope(signal?: AbortSignal): Promise<Scope>;
+  /** The version by `/health/readiness`, which asks for no key; undefined where it is not told. */
+  version(signal?: AbortSignal): Promise<string | undefined>;
 }
 
 export interface LitellmClientOptions {
@@ -106,5 +108,9 @@ export function createLitellmClient(options: LitellmClientOptions): LitellmClien
     },
     ...createRowReader({ read, stream: http.stream, timeoutMs, utcOffsetMinutes }),
     ...createDirectoryReader(read),
+    async version(signal) {
+      const found = (await read('/health/readiness', {}, signal)) as { litellm_version?: unknown } | null;
+      return typeof found?.litellm_version === 'string' ? found.litellm_version : undefined;
+    },
   };
 }

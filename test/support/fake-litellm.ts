@@ -22,6 +22,7 @@ export function createFakeLitellm(over: Partial<LitellmClient>): LitellmClient {
     users: async () => [],
     teams: async () => [],
     endUsers: async () => [],
+    version: async () => '1.101.0',
     ownScope: async () => ({ sees: 'everything' }),
     ...over,
   };

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import type { KeyValue } from '#shared/store/store.ts';
 import { heldShape } from '../delivery/held.ts';
@@ -24,12 +23,7 @@ export type State = z.infer<typeof shape>;
  * One state per pair of systems: a mark that was reached against a trial Lago says nothing about the real one, and would
  * keep its older usage from ever being billed.
  */
-export function toStateKey(litellmUrl: string, lagoUrl: string): string {
-  return `state-${createHash('sha256')
-    .update(JSON.stringify([litellmUrl, lagoUrl]))
-    .digest('hex')
-    .slice(0, 16)}`;
-}
+export const toStateKey = (litellmUrl: string, lagoUrl: string) => `state ${litellmUrl} ${lagoUrl}`;
 
 /** The state; without one a first run, which does not know what Lago has. */
 export async function readState(kv: KeyValue, key: string): Promise<State> {
