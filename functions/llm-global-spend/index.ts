@@ -8,7 +8,7 @@ import { withPages } from './page/routes.ts';
 
 export default (env: NodeJS.ProcessEnv) => {
   const settings = loadSettings(schema, env);
-  const { spend, close } = openSpend(settings);
+  const { spend, diagnosis, close } = openSpend(settings);
   const authenticate = createAuthenticate(settings, 'llm-global-spend');
-  return Object.assign(defineFunction({ authenticate }, withPages(createLlmGlobalSpend(spend))), { close });
+  return Object.assign(defineFunction({ authenticate, diagnosis }, withPages(createLlmGlobalSpend(spend))), { close });
 };

@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import type * as z from 'zod';
 import { createLitellmClient } from '#shared/clients/litellm.ts';
+import type { Diagnosis } from '#shared/http/doctor.ts';
 import { createLogger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import { createBudgets } from './budgets/check.ts';
 import { createBudgetRoutes } from './budgets/routes.ts';
 import { createPostAlert } from './budgets/webhook.ts';
 import type { settings as schema } from './config.ts';
+import { checkOf } from './diagnosis.ts';
 import type { LlmGlobalSpendOptions } from './handler.ts';
 import { createMetricsRoutes } from './metrics/routes.ts';
 import { createPageRenderer } from './page/routes.ts';
@@ -22,8 +24,15 @@ function openPost(settings: Settings) {
   return createPostAlert({ url: () => url.read(), secret: () => secret.read(), format: settings.SPEND_ALERT_FORMAT });
 }
 
-/** Builds the function from its settings; `close` ends what runs on a schedule and releases the store. */
-export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; close: () => Promise<void> } {
+export interface OpenSpend {
+  spend: LlmGlobalSpendOptions;
+  diagnosis: Diagnosis;
+  /** Ends what runs on a schedule and releases the store. */
+  close: () => Promise<void>;
+}
+
+/** Builds the function from its settings. */
+export function openSpend(settings: Settings): OpenSpend {
   const { LITELLM_API_BASE_URL: baseUrl, LITELLM_TIMEOUT_MS: timeoutMs, LITELLM_EPOCH: epoch } = settings;
   const apiKey = () => settings['litellm-api-key'].read();
   const { LITELLM_UTC_OFFSET: utcOffsetMinutes } = settings;
@@ -31,8 +40,9 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
   // Two proxies may share a database, and neither a statement nor an alert of one is the other's.
   const proxy = createHash('sha256').update(baseUrl).digest('hex').slice(0, 12);
   const store = openStore({ name: `llm-global-spend-${proxy}`, url: settings['store-url'].read() });
+  const litellm = createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2, utcOffsetMinutes });
   const reports = openReports({
-    litellm: createLitellmClient({ baseUrl, apiKey, timeoutMs, attempts: 2, utcOffsetMinutes }),
+    litellm,
     kv: store.kv,
     // Another proxy or another key sees other days.
     identity: () => createHash('sha256').update(`${baseUrl}\n${apiKey()}`).digest('hex').slice(0, 16),
@@ -67,6 +77,7 @@ export function openSpend(settings: Settings): { spend: LlmGlobalSpendOptions; c
       },
       tick: scheduled.tick,
     },
+    diagnosis: { upstreams: [checkOf(litellm, now)], isDurable: store.durable },
     async close() {
       stopping.abort();
       await store.close();

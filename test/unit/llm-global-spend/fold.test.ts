@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { SpendRow } from '#shared/clients/litellm.ts';
 import { parseSpendRow } from '#shared/clients/litellm-row.ts';
+import { formatUsd } from '#shared/money.ts';
 import { columns } from '../../../functions/llm-global-spend/cells/cell.ts';
 import { createRowFold } from '../../../functions/llm-global-spend/cells/row-fold.ts';
 import { createDayOf } from '../../../functions/llm-global-spend/days.ts';
@@ -25,7 +26,7 @@ const row: fc.Arbitrary<SpendRow> = fc
     user: some('', 'alice', 'bob'),
     team_id: some(null, 'a', 'b'),
     end_user: some(null, 'acme'),
-    request_tags: fc.uniqueArray(fc.constantFrom('x', 'y', 'z')),
+    request_tags: fc.uniqueArray(fc.constantFrom('x', 'y', 'x\ny', '["x"]')),
   })
   .map((wire) => parseSpendRow({ ...wire, endTime: wire.startTime }));
 
@@ -75,6 +76,28 @@ describe('groups', () => {
         expect(foldRows(rows, groupBy, 5)).toEqual(foldRows(rows, groupBy));
       }),
     );
+  });
+
+  it('of more than 50,000 combinations in a day keep what the query needs, and no more', () => {
+    const days = createRowFold({ columns, needed: ['model'], dayOf: createDayOf('UTC') });
+    const rowOf = (id: number) =>
+      parseSpendRow({
+        request_id: `r${id}`,
+        end_user: `customer ${id}`,
+        model: id % 2 ? 'odd' : 'even',
+        spend: 0.000001,
+        startTime: '2026-11-01T10:00:00Z',
+        endTime: '2026-11-01T10:00:01Z',
+      });
+    days.add(Array.from({ length: 50_000 }, (_, id) => rowOf(id)));
+    expect(days.finish()[0]).toMatchObject({ columns });
+    days.add([rowOf(50_000)]);
+    const [day] = days.finish();
+    expect(day?.columns).toEqual(['model']);
+    expect(day?.cells.map(({ values, requests, spend }) => [values[0], requests, formatUsd(spend)]).sort()).toEqual([
+      ['even', 25_001, '0.025001'],
+      ['odd', 25_000, '0.025'],
+    ]);
   });
 
   it('do not depend on the order of rows', () => {
