@@ -31,7 +31,12 @@ const escapeHelp = (value: string) => value.replace(/[\\\n]/g, (c) => (c === '\n
 /** Series by label values. Past `maxSeries` a new one is folded into `other`, so that a caller cannot fill our memory. */
 function createFamily<Value>(labelNames: string[], maxSeries: number, start: () => Value) {
   const series = new Map<string, { text: string; value: Value }>();
-  const keyOf = (labels: string[]) => (labels.length === 1 ? (labels[0] as string) : labels.join('\u001f'));
+  // By hand: Array's join is four times as slow, and a call is counted half a dozen times.
+  const keyOf = (labels: string[]) => {
+    let key = labels[0] ?? '';
+    for (let at = 1; at < labels.length; at += 1) key += `\u001f${labels[at]}`;
+    return key;
+  };
   return {
     series,
     at(labels: string[]) {

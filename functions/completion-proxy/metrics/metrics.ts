@@ -8,11 +8,23 @@ const tokenBounds = [
   1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,
 ];
 
-/** `gen_ai.operation.name` by the last words of the path. */
-export function operationOf({ path, provider }: CallRecord): string {
+function operationOn(path: string): string | undefined {
   if (/embed/.test(path)) return 'embeddings';
   if (/\/(chat\/completions|responses|messages|chat)$/.test(path)) return 'chat';
-  return /\/(completions|generate)$/.test(path) ? 'text_completion' : provider;
+  return /\/(completions|generate)$/.test(path) ? 'text_completion' : undefined;
+}
+
+let lastPath = '';
+let lastOperation: string | undefined;
+
+/** `gen_ai.operation.name` by the last words of the path. */
+export function operationOf({ path, provider }: CallRecord): string {
+  // Most calls go where the one before went.
+  if (path !== lastPath) {
+    lastOperation = operationOn(path);
+    lastPath = path;
+  }
+  return lastOperation ?? provider;
 }
 
 /** Why it failed, as `error.type`: the status for an answer, else how it ended. Empty for a call that went well. */
@@ -94,8 +106,9 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
       if (record.first_byte_ms !== null) {
         firstChunk.observe(record.first_byte_ms / 1_000, operation, provider, record.requested_model);
       }
-      for (const [type, count] of Object.entries(record.tokens)) {
-        usage.observe(count ?? 0, operation, provider, record.requested_model, type);
+      for (const type in record.tokens) {
+        const count = record.tokens[type as keyof CallRecord['tokens']] ?? 0;
+        usage.observe(count, operation, provider, record.requested_model, type);
       }
       for (const failure of record.failed_attempts) {
         failures.add(1, failure.backend, failure.status === null ? failure.failure : String(failure.status));

@@ -74,6 +74,8 @@ export function createHistory(options: HistoryOptions): History {
   const { store, log, now, keepMs, keepRecords, onLost, flushMs = 1_000 } = options;
   const listeners = new Set<(record: CallRecord) => void>();
   let waiting: CallRecord[] = [];
+  /** Of the batch that is being written: those at its front that were given up meanwhile. */
+  let givenUp = 0;
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> | undefined;
   let isDown = false;
@@ -82,6 +84,7 @@ export function createHistory(options: HistoryOptions): History {
   async function write() {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, batchSize);
+      givenUp = 0;
       try {
         await store.log.append(stream, batch);
       } catch (error) {
@@ -91,9 +94,7 @@ export function createHistory(options: HistoryOptions): History {
       }
       if (isDown) log.info('the store takes records again');
       isDown = false;
-      // Those that were given up meanwhile stood at the front.
-      const written = new Set(batch);
-      waiting = waiting.filter((record) => !written.has(record));
+      waiting = waiting.slice(Math.max(0, batch.length - givenUp));
     }
     if (now() - prunedAt >= pruneEveryMs) await prune().catch((error) => log.warn('history was not pruned', { error }));
   }
@@ -134,8 +135,15 @@ export function createHistory(options: HistoryOptions): History {
   return {
     add(record) {
       waiting.push(record);
-      if (waiting.length > maxWaiting) onLost(waiting.splice(0, waiting.length - maxWaiting).length);
-      schedule();
+      if (waiting.length > maxWaiting) {
+        const lost = waiting.length - maxWaiting;
+        waiting.splice(0, lost);
+        givenUp += lost;
+        onLost(lost);
+      }
+      // A full batch goes at once: what lives for a second is moved about by the garbage collector.
+      if (waiting.length >= batchSize && !isDown && writing === undefined) void flush();
+      else schedule();
       for (const listener of listeners) listener(record);
     },
 

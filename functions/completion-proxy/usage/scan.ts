@@ -176,7 +176,7 @@ class BodyScan {
 
   end(): Told {
     const told: Told = { isFailed: false };
-    const head = Buffer.concat(this.#head).toString('utf8');
+    const head = (this.#head.length === 1 ? this.#head[0]! : Buffer.concat(this.#head)).toString('utf8');
     try {
       if (this.#tailBytes === 0) {
         readObject(told, this.#dialect, JSON.parse(head));

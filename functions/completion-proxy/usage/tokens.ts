@@ -11,8 +11,14 @@ const count = (value: unknown) =>
 
 /** Only what was counted: absent is not 0. */
 function present(tokens: { [Type in keyof Tokens]: number | undefined }): Tokens | undefined {
-  const entries = Object.entries(tokens).filter(([, value]) => value !== undefined);
-  return entries.length === 0 ? undefined : (Object.fromEntries(entries) as Tokens);
+  let counted: Tokens | undefined;
+  for (const type in tokens) {
+    const value = tokens[type as keyof Tokens];
+    if (value === undefined) continue;
+    counted ??= {};
+    counted[type as keyof Tokens] = value;
+  }
+  return counted;
 }
 
 /** `usage` of chat completions, completions and embeddings, and with other names of responses and images. */
