@@ -12,9 +12,11 @@ import { serveHandler } from './serve.ts';
 const keys = 'ada:ada-key\nbob:bob-key\nops:ops-key';
 const callers = { ops: { admin: true }, '*': {} };
 
-/** As a gateway does: what follows `prefix` reaches the function, without the prefix. `cut` ends what is open. */
+/** As a gateway does: what follows `prefix` reaches the function, without the prefix. While it is `down`, nothing is open and nothing opens. */
 async function startGateway(prefix: string, target: () => string) {
+  let isDown = false;
   const server: Server = createServer((req, res) => {
+    if (isDown) return res.destroy();
     const url = req.url ?? '/';
     if (!url.startsWith(`${prefix}/`)) return res.writeHead(404).end('elsewhere');
     const upstream = request(target() + url.slice(prefix.length), { method: req.method, headers: req.headers });
@@ -31,7 +33,10 @@ async function startGateway(prefix: string, target: () => string) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${prefix}`,
-    cut: () => server.closeAllConnections(),
+    down(value: boolean) {
+      isDown = value;
+      if (value) server.closeAllConnections();
+    },
     close() {
       server.closeAllConnections();
       server.close();

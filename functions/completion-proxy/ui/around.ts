@@ -53,7 +53,7 @@ function fillForm() {
     if (form[name] && document.activeElement !== form[name]) form[name].value = given.get(name) ?? '';
   }
   const since = given.get('since') ?? '', until = given.get('until') ?? '';
-  const isListed = until === '' && [...form.time.options].some(({ value }) => value === since);
+  const isListed = until === '' && [...form.time.options].some(({ value }) => value === since) && !(since === '' && form.time.value === 'between');
   form.time.value = isListed ? since : 'between';
   $('between').hidden = isListed;
   for (const [field, value] of [[form.from, since], [form.to, until]]) field.value = !isListed && !Number.isNaN(Date.parse(value)) ? toLocal(value) : '';
@@ -73,6 +73,7 @@ document.addEventListener('click', (event) => {
   const target = event.target.closest('a[data-go]') ?? event.target.closest('#rows tr')?.querySelector('a.open');
   if (!target || getSelection().type === 'Range') return;
   event.preventDefault();
+  if (target.id === 'clear') form.reset();
   if (target.id === 'older' && isTrimmed) return older();
   go(target.getAttribute('href'));
 });

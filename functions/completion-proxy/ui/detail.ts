@@ -30,11 +30,11 @@ function usage(record) {
 function attemptsOf(record) {
   if (record.attempts === 0) return null;
   const before = failedBefore(record);
-  const words = { network: 'the connection failed', timeout: 'no answer in time', invalid_response: 'what came was no answer', aborted: 'broken off' };
+  const word = ({ failure, status }) => failure === 'status' ? 'status ' + status : { network: 'the connection failed', timeout: 'no answer in time', invalid_response: 'what came was no answer', aborted: 'broken off' }[failure] ?? failure;
   const last = record.failed_attempts[before];
-  const list = el('ol', 'attempts', ...record.failed_attempts.slice(0, before).map(({ backend, failure, status }) =>
-    el('li', 'bad', el('b', '', backend), ' ', status === null ? words[failure] ?? failure : 'status ' + status)),
-    el('li', toneOf(record), el('b', '', record.backend), ' ', record.outcome === 'client_abort' ? 'cancelled, since the caller had left' : last ? (last.status === null ? words[last.failure] ?? last.failure : 'status ' + last.status) : endOf(record) + ', ' + record.status));
+  const list = el('ol', 'attempts', ...record.failed_attempts.slice(0, before).map((failed) =>
+    el('li', 'bad', el('b', '', failed.backend), ' ', word(failed))),
+    el('li', toneOf(record), el('b', '', record.backend), ' ', record.outcome === 'client_abort' ? 'cancelled, since the caller had left' : last ? word(last) : endOf(record) + ', ' + record.status));
   return el('section', '', el('h3', '', record.attempts === 1 ? 'One attempt' : record.attempts + ' attempts'), list, before > 0 ? el('p', 'soft', 'Failed attempts are not billed.') : null);
 }
 function contentOf(record) {

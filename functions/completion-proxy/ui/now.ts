@@ -22,7 +22,9 @@ function showRunning() {
 }
 function tick() {
   for (const item of $('running').children) {
-    if (item.dataset.since) item.lastChild.textContent = ms(Math.max(0, Math.round((Date.now() + skew - Date.parse(item.dataset.since)) / 100) * 100));
+    if (!item.dataset.since) continue;
+    const passed = Math.max(0, Date.now() + skew - Date.parse(item.dataset.since));
+    item.lastChild.textContent = passed < 60000 ? (passed / 1000).toFixed(1) + ' s' : ms(passed);
   }
 }
 function backendState({ healthy, breaker, open_until: until }) {

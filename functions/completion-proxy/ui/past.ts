@@ -54,7 +54,7 @@ function show() {
   $('clear').hidden = !isFiltered;
   $('newest').hidden = isNewest();
   $('newest').textContent = missed > 0 ? 'Newest (' + count(missed) + ' more since)' : 'Newest';
-  $('older').hidden = next === null;
+  $('older').hidden = next === null && !isTrimmed;
   if (next !== null) $('older').href = address({ cursor: next });
   $('empty').hidden = rows.length > 0 || asking !== undefined;
   if (rows.length > 0 || asking !== undefined) return;
@@ -77,8 +77,8 @@ function arrive(record) {
   while (rows.length > maxRows) { rows.pop().remove(); isTrimmed = true; }
   show();
 }
-async function get(asked) {
-  const answer = await fetch(base + 'history?' + asked, { signal: asking?.signal, headers: { Accept: 'application/json' } });
+async function get(asked, signal) {
+  const answer = await fetch(base + 'history?' + asked, { signal, headers: { Accept: 'application/json' } });
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? 'status ' + answer.status);
   return answer.json();
 }
@@ -89,7 +89,7 @@ async function load() {
   arrived = [];
   try {
     const cursor = params().get('cursor');
-    const page = await get(query({ limit: pageSize, ...(cursor ? { cursor } : {}) }));
+    const page = await get(query({ limit: pageSize, ...(cursor ? { cursor } : {}) }), mine.signal);
     if (mine !== asking) return;
     asking = undefined;
     const keys = new Set(page.records.map(keyOf));
