@@ -10,6 +10,7 @@ import type { Settings } from './config.ts';
 import type { Journal } from './journal.ts';
 import { createProxyMetrics } from './metrics/metrics.ts';
 import type { OwnRoute } from './own/routes.ts';
+import type { ContentRule } from './records/content.ts';
 import { createHistory, type History } from './records/history.ts';
 import type { CallRecord, Running } from './records/record.ts';
 import { createRecorder, type Sink } from './records/recorder.ts';
@@ -63,6 +64,12 @@ function createPost(settings: Settings): ((records: UsageRecord[]) => Promise<vo
   };
 }
 
+/** undefined: neither prompts nor answers are kept anywhere. */
+export const contentRuleOf = (settings: Settings): ContentRule | undefined =>
+  settings.HISTORY_CONTENT === 'full'
+    ? { maxBytes: settings.HISTORY_CONTENT_BYTES, redact: settings.HISTORY_REDACT }
+    : undefined;
+
 function openHistory(
   settings: Settings,
   store: Store,
@@ -115,10 +122,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
     sinks.push((record: CallRecord, { trace }: CallFacts) => trace !== undefined && traces.add(record, trace));
   }
   if (parts.sink !== undefined) sinks.push(parts.sink);
-  const content =
-    settings.HISTORY_CONTENT === 'full'
-      ? { maxBytes: settings.HISTORY_CONTENT_BYTES, redact: settings.HISTORY_REDACT }
-      : undefined;
+  const content = contentRuleOf(settings);
 
   const running = new Set<Running>();
   return {

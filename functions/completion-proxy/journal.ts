@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { FunctionEvent } from '#shared/http/function.ts';
+import { type ContentRule, keepText } from './records/content.ts';
 
 /** The last entries, oldest dropped first, bounded by number and by size: prompts can be long. */
 export function createRing<Entry>(maxEntries: number, sizeOf: (entry: Entry) => number, maxSize = 8 * 1024 * 1024) {
@@ -42,12 +43,13 @@ export interface HistoryEntry {
   timestamp: string;
   origin: string;
   latency: number;
-  prompt: string;
-  completion: string;
+  /** null where HISTORY_CONTENT keeps none. */
+  prompt: string | null;
+  completion: string | null;
   request_id: string;
 }
 
-type JournalLevel = 'INFO' | 'WARNING' | 'ERROR';
+export type JournalLevel = 'INFO' | 'WARNING' | 'ERROR';
 
 /** A call: its lines are written when somebody reads them, since most are never read. */
 export interface CallNote {
@@ -60,7 +62,7 @@ export interface CallNote {
   status: number;
 }
 
-interface LogEntry {
+export interface JournalLine {
   at: number;
   level: JournalLevel;
   origin: string;
@@ -73,18 +75,22 @@ export interface Journal {
   end(note: CallNote, status: number): void;
   log(level: JournalLevel, origin: string, callId: string, message: string): void;
   remember(entry: HistoryEntry): void;
-  logs(): string;
+  /** In the order of time. */
+  lines(isWanted?: (line: JournalLine) => boolean): JournalLine[];
+  logs(isWanted?: (line: JournalLine) => boolean): string;
+  /** Calls with every new line until it is told to stop. */
+  follow(listener: (line: JournalLine) => void): () => void;
   history(): string;
 }
 
 const maxMessage = 2_000;
-const toLine = ({ at, level, origin, callId, message }: LogEntry) =>
+const toLine = ({ at, level, origin, callId, message }: JournalLine) =>
   escapeControls(`[${new Date(at).toISOString()}] [${level}] [${origin}] [${callId}] ${message}`).slice(0, maxMessage);
 
-function toEntries(note: CallNote | LogEntry): LogEntry[] {
+function toLines(note: CallNote | JournalLine): JournalLine[] {
   if ('message' in note) return [note];
   const { origin, callId, method, path, startedAt, endedAt, status } = note;
-  const begun: LogEntry = {
+  const begun: JournalLine = {
     at: startedAt,
     level: 'INFO',
     origin,
@@ -97,32 +103,63 @@ function toEntries(note: CallNote | LogEntry): LogEntry[] {
   return [begun, { at: endedAt, level, origin, callId, message }];
 }
 
+export interface JournalOptions {
+  logsLines: number;
+  historyLines: number;
+  /** Absent: history has the calls of `/completion`, and not what was said. */
+  content?: ContentRule | undefined;
+  now?: () => number;
+}
+
 /** What `/logs` and `/history` show. In memory, of this replica, since its start. */
-export function createJournal(options: { logsLines: number; historyLines: number; now?: () => number }): Journal {
-  const { logsLines, now = Date.now } = options;
-  const logs = createRing<CallNote | LogEntry>(logsLines, (entry) =>
+export function createJournal(options: JournalOptions): Journal {
+  const { logsLines, content, now = Date.now } = options;
+  const listeners = new Set<(line: JournalLine) => void>();
+  const tell = (line: JournalLine) => {
+    for (const listener of listeners) listener({ ...line, message: escapeControls(line.message) });
+  };
+  const logs = createRing<CallNote | JournalLine>(logsLines, (entry) =>
     'message' in entry ? entry.message.length + 200 : entry.path.length + 400,
   );
   const history = createRing<string>(options.historyLines, (line) => Buffer.byteLength(line) + 1);
+  function lines(isWanted: (line: JournalLine) => boolean = () => true): JournalLine[] {
+    const found = logs.list().flatMap(toLines).filter(isWanted);
+    // toSorted is stable: what happened in one millisecond stays in its order.
+    const sorted = found.toSorted((a, b) => a.at - b.at).slice(-logsLines || found.length);
+    return sorted.map((line) => ({ ...line, message: escapeControls(line.message) }));
+  }
+
   return {
     begin(origin, callId, method, path) {
       const note = { startedAt: now(), origin, callId, method, path: path.slice(0, maxMessage), endedAt: 0, status: 0 };
       logs.add(note);
+      if (listeners.size > 0) tell(toLines(note)[0]!);
       return note;
     },
     end(note, status) {
       note.endedAt = now();
       note.status = status;
+      if (listeners.size > 0) tell(toLines(note)[1]!);
     },
-    log: (level, origin, callId, message) =>
-      logs.add({ at: now(), level, origin, callId, message: message.slice(0, maxMessage) }),
-    remember: (entry) => history.add(JSON.stringify(entry)),
-    logs() {
-      const entries = logs.list().flatMap(toEntries);
-      // toSorted is stable: what happened in one millisecond stays in its order.
-      const lines = entries.toSorted((a, b) => a.at - b.at).slice(-logsLines || entries.length);
-      return lines.map((entry) => `${toLine(entry)}\n`).join('');
+    log(level, origin, callId, message) {
+      const line = { at: now(), level, origin, callId, message: message.slice(0, maxMessage) };
+      logs.add(line);
+      tell(line);
     },
+    remember(entry) {
+      const { prompt, completion } = entry;
+      const keep = (text: string | null) => (content === undefined || text === null ? null : keepText(text, content));
+      history.add(JSON.stringify({ ...entry, prompt: keep(prompt), completion: keep(completion) }));
+    },
+    follow(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    lines,
+    logs: (isWanted) =>
+      lines(isWanted)
+        .map((line) => `${toLine(line)}\n`)
+        .join(''),
     history: () =>
       history
         .list()

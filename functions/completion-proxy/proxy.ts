@@ -2,7 +2,7 @@ import { type AuthCall, type Authenticate, createAuthenticate } from '#shared/au
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
-import { openAccounting } from './accounting.ts';
+import { contentRuleOf, openAccounting } from './accounting.ts';
 import { alertRoute, openAlerts } from './alerts/open.ts';
 import { checkOf } from './backends/diagnosis.ts';
 import { watchHealth } from './backends/health.ts';
@@ -79,7 +79,11 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     readyTimeoutMs: settings.READY_TIMEOUT,
     log: ownLog,
   });
-  const journal = createJournal({ logsLines: settings.LOGS_LINES, historyLines: settings.HISTORY_LINES });
+  const journal = createJournal({
+    logsLines: settings.LOGS_LINES,
+    historyLines: settings.HISTORY_LINES,
+    content: contentRuleOf(settings),
+  });
   const accounting = openAccounting(settings, {
     upstreams,
     journal,
@@ -116,7 +120,6 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
       modelAliases: settings.MODEL_ALIASES,
       mayUse: ({ name }, model) => limits.mayUse(name, model),
     },
-    journal,
     health,
     records: [...accounting.routes, alertRoute(alerts, limits)],
     now,

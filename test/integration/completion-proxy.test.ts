@@ -73,7 +73,7 @@ const complete = (url: string, prompt: string, headers: Record<string, string> =
 describe('POST /completion', () => {
   it("answers Ollama's completion, asked without a stream and with the request id", async () => {
     const ollama = await startOllama();
-    const proxy = await startProxy({ OLLAMA_URL: `${ollama.url}/api/generate` });
+    const proxy = await startProxy({ OLLAMA_URL: `${ollama.url}/api/generate`, HISTORY_CONTENT: 'full' });
     const answer = await complete(proxy.url, 'Hello', { 'X-Request-ID': 'req-7' });
     expect(answer.status).toBe(200);
     expect(answer.headers.get('x-request-id')).toBe('req-7');

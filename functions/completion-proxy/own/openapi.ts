@@ -84,7 +84,18 @@ export const openApi = {
         },
       },
     },
-    '/logs': { get: { summary: 'What was called, one line an event', responses: { 200: textOf('The last lines') } } },
+    '/logs': {
+      get: {
+        summary: 'What was called, one line an event; only for admins once CALLERS has an entry',
+        parameters: [
+          { name: 'level', in: 'query', schema: { enum: ['debug', 'info', 'warning', 'error', 'critical'] } },
+          { name: 'since', in: 'query', schema: { type: 'string' } },
+          { name: 'follow', in: 'query', schema: { type: 'boolean' } },
+          { name: 'format', in: 'query', schema: { enum: ['text', 'json', 'ndjson', 'sse'] } },
+        ],
+        responses: { 200: textOf('The last lines'), 400: error('A parameter that is not understood') },
+      },
+    },
     '/history': {
       get: {
         summary: 'The records of calls, newest first; a key of CALLERS that is no admin sees its own',
@@ -93,6 +104,7 @@ export const openApi = {
           textParameter('cursor'),
           { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 1000, default: 100 } },
           { name: 'format', in: 'query', schema: { enum: ['text', 'json', 'ndjson', 'sse'] } },
+          { name: 'follow', in: 'query', schema: { type: 'boolean' } },
         ],
         responses: {
           200: {

@@ -3,7 +3,6 @@ import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import { json, text } from '#shared/http/respond.ts';
 import type { Health } from '../backends/health.ts';
 import { type CompletionParts, complete } from '../completion/complete.ts';
-import type { Journal } from '../journal.ts';
 import { isListOurs, listModels, listTags, type ModelParts } from './models.ts';
 import { openApi } from './openapi.ts';
 
@@ -25,7 +24,6 @@ export interface OwnRoute {
 export interface OwnParts {
   completion: CompletionParts;
   models: ModelParts;
-  journal: Journal;
   health: Health;
   /** Those that tell of calls. */
   records: readonly OwnRoute[];
@@ -33,13 +31,12 @@ export interface OwnParts {
 }
 
 /** Every route that is ours and not the backend's. */
-export function createOwnRoutes({ completion, models, journal, health, records, now }: OwnParts): OwnRoute[] {
+export function createOwnRoutes({ completion, models, health, records, now }: OwnParts): OwnRoute[] {
   const ok = () => json(200, { status: 'ok', time: now().toISOString() });
   const isOurs = () => isListOurs(models);
   return [
     { method: 'GET', path: '/', isShared: true, answer: ok },
     { method: 'POST', path: '/completion', answer: (event, context) => complete(event, context, completion) },
-    { method: 'GET', path: '/logs', answer: () => text(200, journal.logs()) },
     { method: 'GET', path: '/health', isOpen: true, answer: ok },
     {
       method: 'GET',

@@ -1,14 +1,9 @@
 import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Outcome } from '../road/observer.ts';
-import { streamFormOf } from '../road/stream-end.ts';
+import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type UsageScan } from '../usage/scan.ts';
+import { type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
 import type { CallRecord, CallUnderWay, FailedAttempt, Running } from './record.ts';
-
-/** What is kept of prompts and answers: their beginning, without what the patterns match. */
-export interface ContentRule {
-  maxBytes: number;
-  redact: readonly RegExp[];
-}
 
 export type Sink = (record: CallRecord, facts: CallFacts) => void;
 
@@ -45,6 +40,7 @@ class CallRecorder implements CallObserver, Running {
   #failures: FailedAttempt[] = [];
   #attempt: AttemptFacts | undefined;
   #scan: UsageScan | undefined;
+  #form: StreamForm | undefined;
   #litellmCallId: string | null = null;
   #firstByteMs: number | null = null;
   #chunks = 0;
@@ -56,7 +52,7 @@ class CallRecorder implements CallObserver, Running {
     this.#facts = facts;
     if (parts.content !== undefined) {
       // A copy of the beginning: a slice would hold the whole body in memory.
-      this.#prompt = Buffer.from(requestBody?.subarray(0, parts.content.maxBytes) ?? '');
+      this.#prompt = Buffer.from(requestBody?.subarray(0, parts.content.maxBytes + overlapBytes) ?? '');
       this.#answer = [];
     }
     this.#parts = parts;
@@ -112,7 +108,8 @@ class CallRecorder implements CallObserver, Running {
     }
     // What is compressed is not looked into, and an error has used nothing.
     if (status >= 300 || (encoding !== undefined && encoding !== 'identity')) return;
-    const form = streamFormOf(type, encoding) ?? (type?.includes('json') === true ? 'body' : undefined);
+    this.#form = streamFormOf(type, encoding);
+    const form = this.#form ?? (type?.includes('json') === true ? 'body' : undefined);
     if (form !== undefined) this.#scan = createUsageScan(this.#facts.dialect, form);
   }
 
@@ -122,7 +119,7 @@ class CallRecorder implements CallObserver, Running {
 
   chunk(chunk: Buffer): void {
     this.#chunks += 1;
-    if (this.#answer !== undefined && this.#bytes < this.#parts.content!.maxBytes)
+    if (this.#answer !== undefined && this.#bytes < this.#parts.content!.maxBytes + overlapBytes)
       this.#answer.push(Buffer.from(chunk));
     this.#bytes += chunk.length;
     this.#scan?.note(chunk);
@@ -134,14 +131,13 @@ class CallRecorder implements CallObserver, Running {
     for (const sink of this.#parts.sinks) sink(record, this.#facts);
   }
 
-  #toText(bytes: Buffer): string {
-    const { maxBytes, redact } = this.#parts.content!;
-    const text = bytes.toString('utf8', 0, maxBytes);
-    return redact.reduce((left, pattern) => left.replace(pattern, '[redacted]'), text);
+  #toAnswerText(): string {
+    const raw = Buffer.concat(this.#answer!).toString('utf8');
+    return this.#form === undefined ? raw : readStreamText(this.#facts.dialect, this.#form, raw);
   }
 
   #toRecord(outcome: Outcome, status: number): CallRecord {
-    const { prices, now, clock } = this.#parts;
+    const { prices, now, clock, content } = this.#parts;
     const facts = this.#facts;
     const { backend, model: askedModel } = this.#attempt ?? {};
     const told = this.#scan?.end();
@@ -182,7 +178,10 @@ class CallRecorder implements CallObserver, Running {
       finish_reason: told?.finishReason ?? null,
       ...(this.#answer === undefined
         ? {}
-        : { prompt: this.#toText(this.#prompt!), completion: this.#toText(Buffer.concat(this.#answer)) }),
+        : {
+            prompt: keepText(this.#prompt!.toString('utf8'), content!),
+            completion: keepText(this.#toAnswerText(), content!),
+          }),
     };
   }
 }

@@ -7,9 +7,11 @@ import type { Limits } from '../callers/limits.ts';
 import type { Journal } from '../journal.ts';
 import type { ProxyMetrics } from '../metrics/metrics.ts';
 import type { OwnRoute } from '../own/routes.ts';
-import { streamEvents } from './events.ts';
+import { streamEvents, streamLines } from './events.ts';
 import type { History, HistoryQuery } from './history.ts';
 import { matches } from './history.ts';
+import { answerLogs } from './logs-route.ts';
+import { adminOnly, invalid, readFollow, readFormat, readTime, refuseUnknown } from './parameters.ts';
 
 export interface RecordParts {
   /** undefined: HISTORY_DAYS=0. */
@@ -21,40 +23,12 @@ export interface RecordParts {
   now: () => number;
 }
 
-const formats = ['text', 'json', 'ndjson', 'sse'] as const;
-type Format = (typeof formats)[number];
-const known = ['format', 'since', 'until', 'caller', 'model', 'status', 'outcome', 'text', 'limit', 'cursor'];
-
-const invalid = (message: string) => new HttpError(400, message, { code: 'invalid_parameter' });
-
-function readFormat({ query, headers }: FunctionEvent): Format {
-  const asked = query.get('format');
-  if (asked !== null) {
-    if ((formats as readonly string[]).includes(asked)) return asked as Format;
-    throw invalid(`format must be one of ${formats.join(', ')}`);
-  }
-  const accept = headers.accept ?? '';
-  if (accept.includes('text/event-stream')) return 'sse';
-  if (accept.includes('ndjson')) return 'ndjson';
-  return accept.includes('application/json') ? 'json' : 'text';
-}
-
-/** `2026-11-21`, `2026-11-21T10:00:00Z`, or `15m`, `2h`, `7d` ago. */
-function readTime(query: URLSearchParams, name: string, now: number): number | undefined {
-  const given = query.get(name);
-  if (given === null) return undefined;
-  const [, count, unit] = /^(\d{1,6})([mhd])$/.exec(given) ?? [];
-  if (count !== undefined) return now - Number(count) * { m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 'm'];
-  const at = /^\d{4}-\d{2}-\d{2}/.test(given) ? Date.parse(given) : Number.NaN;
-  if (!Number.isNaN(at)) return at;
-  throw invalid(`${name} must be a time such as 2026-11-21T10:00:00Z, or 15m, 2h, 7d`);
-}
+const known = ['format', 'since', 'until', 'caller', 'model', 'status', 'outcome', 'text', 'limit', 'cursor', 'follow'];
 
 /** The filters of `GET /history`. Throws HttpError 400 `invalid_parameter`. */
 export function readHistoryQuery(event: FunctionEvent, now: number): HistoryQuery {
   const { query } = event;
-  const unknown = [...query.keys()].find((name) => !known.includes(name));
-  if (unknown !== undefined) throw invalid(`${unknown} is no parameter here; there is: ${known.join(', ')}`);
+  refuseUnknown(query, known);
   const limit = Number(query.get('limit') ?? 100);
   if (!Number.isInteger(limit) || limit < 1 || limit > 1_000)
     throw invalid('limit must be a whole number from 1 to 1000');
@@ -77,12 +51,12 @@ export function readHistoryQuery(event: FunctionEvent, now: number): HistoryQuer
   return found;
 }
 
-const follow = (history: History, query: HistoryQuery, signal: AbortSignal) =>
-  streamEvents(signal, (send) => history.follow((record) => matches(record, query) && send(record)));
+const follow = (history: History, query: HistoryQuery, signal: AbortSignal, stream: typeof streamEvents) =>
+  stream(signal, (send) => history.follow((record) => matches(record, query) && send(record)));
 
 /**
  * `GET /history`: the records of calls, newest first. `format=json` (or `Accept`) gives a page and its `next`, `ndjson` its
- * lines, `sse` every new record as it comes; without either, the predecessor's text lines of `/completion`. A key of CALLERS
+ * lines, `sse` (or `ndjson` with `follow=true`) every new record as it comes; without either, the predecessor's text lines of `/completion`. A key of CALLERS
  * that is no admin sees its own calls. Throws HttpError 400, and 404 where history is off.
  */
 async function answerHistory(
@@ -99,20 +73,27 @@ async function answerHistory(
   const query = readHistoryQuery(event, now());
   if (!isAdmin) query.caller = caller.name;
   if (history === undefined) throw new HttpError(404, 'History is off: HISTORY_DAYS is 0', { code: 'history_off' });
-  if (format === 'sse') return follow(history, query, signal);
+  if (readFollow(event.query, format)) {
+    return follow(history, query, signal, format === 'sse' ? streamEvents : streamLines);
+  }
   const { records, next } = await history.find(query);
   if (format === 'json') return json(200, { records, next }, { 'Cache-Control': 'no-store' });
   const lines = records.map((record) => `${JSON.stringify(record)}\n`).join('');
   return { status: 200, headers: { 'Content-Type': 'application/x-ndjson' }, body: lines };
 }
 
-const adminOnly = () =>
-  new HttpError(403, 'This key sees its own calls only: an admin of CALLERS sees this', { code: 'admin_only' });
-
 /** The routes that tell of calls. */
 export function createRecordRoutes(parts: RecordParts): OwnRoute[] {
-  const { limits, metrics } = parts;
+  const { limits, metrics, journal, now } = parts;
   return [
+    {
+      method: 'GET',
+      path: '/logs',
+      answer: (event, { caller, signal }) => {
+        if (!limits.isAdmin(caller.name)) throw adminOnly();
+        return answerLogs(event, signal, journal, now());
+      },
+    },
     { method: 'GET', path: '/history', answer: (event, context) => answerHistory(event, context, parts) },
     {
       method: 'GET',

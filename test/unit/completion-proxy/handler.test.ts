@@ -71,7 +71,12 @@ function makeProxy({
       ...given,
     };
   };
-  const journal = createJournal({ logsLines: 100, historyLines: 100, now: () => 0 });
+  const journal = createJournal({
+    logsLines: 100,
+    historyLines: 100,
+    content: { maxBytes: 1_000, redact: [/sk-\w+/gu] },
+    now: () => 0,
+  });
   const limits = createLimits({ policies: new Map(), addShared: undefined, now: () => 0 });
   const routes = createOwnRoutes({
     completion: {
@@ -90,7 +95,6 @@ function makeProxy({
       modelAliases: new Map(),
       mayUse: () => true,
     },
-    journal,
     health: { isReady: async () => isReady, close() {} },
     records: [
       ...createRecordRoutes({
