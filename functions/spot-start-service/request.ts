@@ -20,7 +20,7 @@ const bodySchema = z.object({
   endpoint: idOrName,
   stack_id: idOrName,
   do: z.enum(['start', 'status', 'stop', 'restart']).nullish(),
-  wait: z.union([z.number(), z.boolean(), z.string().max(16)]).nullish(),
+  wait: z.union([z.number(), z.boolean(), z.string().trim().max(16)]).nullish(),
   dry_run: flag,
 });
 
@@ -48,6 +48,10 @@ function parseWait(wait: string | number | boolean | null | undefined): Wait {
   return seconds === 0 ? { until: 'fired' } : { until: 'healthy', forMs: seconds * 1000 };
 }
 
+/** As the caller spelled it, without what may be a secret: credentials, query and fragment are neither logged nor shown. */
+const toShown = (referralUrl: string) =>
+  referralUrl.replace(/[?#].*$/s, '').replace(/^([a-z][a-z0-9+.-]*:\/\/|\/\/)?[^/\\]*@/i, '$1');
+
 /** The body's fields; a referral_url wins over a service. Throws HttpError 400. */
 export function parseRequest(body: unknown): SpotRequest {
   const parsed = bodySchema.safeParse(body);
@@ -62,7 +66,7 @@ export function parseRequest(body: unknown): SpotRequest {
     wait: parseWait(parsed.data.wait),
     dryRun: dryRun === true || dryRun === 'true' || dryRun === '1',
   } as const;
-  if (referralUrl !== undefined) return { wanted: parseReferral(referralUrl), shown: referralUrl, ...common };
+  if (referralUrl !== undefined) return { wanted: parseReferral(referralUrl), shown: toShown(referralUrl), ...common };
   if (service !== undefined) return { wanted: { service, endpoint, stackId }, shown: service, ...common };
   if (stackId !== undefined) return { wanted: { endpoint, stackId }, shown: `stack ${stackId}`, ...common };
   throw new HttpError(400, 'Service name or referral URL is required', { code: 'service_required' });

@@ -64,7 +64,11 @@ export interface StreamingHttpClient extends HttpClient {
 }
 
 const retriedStatuses = new Set([429, 502, 503, 504]);
-const shown = (text: string) => text.replace(/\s+/g, ' ').slice(0, 300);
+/** Of a long text its begin and its end: a program that tells its progress first has its reason last. */
+function shown(text: string): string {
+  const line = text.slice(0, 100_000).replace(/\s+/g, ' ');
+  return line.length <= 300 ? line : `${line.slice(0, 100)} … ${line.slice(-200)}`;
+}
 
 function toHeaders(response: AxiosResponse): Record<string, string> {
   return Object.fromEntries(

@@ -169,7 +169,8 @@ export function toStack(item: z.infer<typeof stackSchema>): PortainerStack {
     type: types[item.Type as 1] ?? 'compose',
     endpointId: item.EndpointId,
     status,
-    deploymentError: status === 'error' ? (item.DeploymentStatus?.at(-1)?.Message ?? '') : undefined,
+    // Compose tells its progress first, and its reason last.
+    deploymentError: status === 'error' ? (item.DeploymentStatus?.at(-1)?.Message ?? '').slice(-1_000) : undefined,
     env: item.Env ?? [],
     updatedAt: item.UpdateDate ?? 0,
   };

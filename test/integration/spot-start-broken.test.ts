@@ -68,6 +68,16 @@ describe.each(['old', 'new'])('with a Portainer of the %s family', (profile) => 
     expect(containersOf('app').every(({ state }) => state === 'exited')).toBe(true);
   });
 
+  test('the reason of a failed start is found behind the progress that compose tells first', async () => {
+    const stack = addStack(sandbox.world, { name: 'app', file });
+    const progress = Array.from({ length: 40 }, (_, at) => ` Container app-${at} Creating`).join('');
+    stack.startError = `failed to deploy a stack:${progress} Error response from daemon: port is already allocated`;
+    expect(await send(connect(), { service: 'app' })).toMatchObject({
+      status: 502,
+      body: { code: 'start_failed', message: expect.stringContaining('a port that it wants is taken on its host') },
+    });
+  });
+
   test('a stack that was deleted and deployed again under its name is found under its new id', async () => {
     const old = addStack(sandbox.world, { name: 'app', file });
     const handler = connect();

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { PGlite } from '@electric-sql/pglite';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { settings } from '../../functions/spot-start-service/config.ts';
 import { createClient, createFunction } from '../../functions/spot-start-service/wiring.ts';
 import { addStack } from '../../sandbox/portainer/add.ts';
@@ -6,6 +7,8 @@ import { type PortainerSandbox, startPortainerSandbox } from '../../sandbox/port
 import { createRandom } from '../../sandbox/server.ts';
 import { loadSettings } from '../../shared/config/settings.ts';
 import { sleep } from '../../shared/retry.ts';
+import { createPostgresEngine } from '../../shared/store/postgres.ts';
+import { createStore, type Store } from '../../shared/store/store.ts';
 import { until } from '../support/bundle-process.ts';
 import { serveHandler } from '../support/serve.ts';
 
@@ -48,7 +51,19 @@ async function open(profile: string) {
     }).pullMs = 200;
 }
 
-async function openFunction(env: Record<string, string> = {}) {
+const database = new PGlite();
+afterAll(() => database.close());
+
+/** Another replica's connection to the one database. */
+function openStore(): Store {
+  const engine = createPostgresEngine(async () => ({
+    query: (text, params) => database.query<Record<string, unknown>>(text, params),
+    close: async () => undefined,
+  }));
+  return createStore(engine, { name: 'spot-start-service', now });
+}
+
+async function openFunction(store?: Store) {
   const config = loadSettings(settings, {
     AUTH: 'none',
     SECRET_MOUNT_PATH: '/nonexistent',
@@ -58,9 +73,8 @@ async function openFunction(env: Record<string, string> = {}) {
     START_TIMEOUT_MS: '6000',
     DEADLINE_MS: '12000',
     LOG_LEVEL: 'error',
-    ...env,
   });
-  const handler = createFunction(config, { portainer: createClient(config), time: { now, sleep } });
+  const handler = createFunction(config, { portainer: createClient(config), store, time: { now, sleep } });
   const served = await serveHandler(handler);
   closing.unshift(() => served.close());
   return served.url;
@@ -199,7 +213,19 @@ describe.each(['old', 'new'])('200 calls for ten services, on the %s family', (p
     expect(sandbox.counts.logins).toEqual({ given: 1, refused: 0, banned: 1 });
   });
 
-  test('with three replicas: every one learns the truth, and what runs was started once', async () => {
+  test('with three replicas and a store: Portainer takes one start for each, and refuses none', async () => {
+    await open(profile);
+    const urls = await Promise.all([openStore(), openStore(), openStore()].map(openFunction));
+    const answers = await storm(urls);
+    check(answers);
+    expect(answers.filter(({ status }) => status >= 500)).toEqual([]);
+    await allWake(urls[0] as string);
+    const once = Object.fromEntries(ids.map((id) => [id, 1]));
+    expect(sandbox.counts).toMatchObject({ starts: once, composeUps: once, stops: {}, containerRestarts: {} });
+    expect(sandbox.counts.refusedStarts).toEqual({});
+  });
+
+  test('with three replicas and no store: every one learns the truth, and what runs was started once', async () => {
     await open(profile);
     const urls = await Promise.all([openFunction(), openFunction(), openFunction()]);
     const answers = await storm(urls);

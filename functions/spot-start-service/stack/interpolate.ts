@@ -10,6 +10,9 @@ function closing(text: string, from: number): number {
   return -1;
 }
 
+// No label needs more, and the search for the end of each brace would take the square of it.
+const maxLength = 8_192;
+
 function expand(text: string, values: Variables, depth: number): { text: string; complete: boolean } {
   let result = '';
   let complete = true;
@@ -57,6 +60,8 @@ function expand(text: string, values: Variables, depth: number): { text: string;
 
 /**
  * Compose's `$VAR`, `${VAR}`, `${VAR:-d}`, `${VAR-d}`, `${VAR:+r}`, `${VAR:?e}`, nested ones and `$$`. `complete` is
- * false where a variable is not set, as one from an `.env` file: such a text says nothing about a host.
+ * false where a variable is not set, as one from an `.env` file, and for a text of more than 8,192 characters: such a one
+ * says nothing about a host.
  */
-export const interpolate = (text: string, values: Variables) => expand(text, values, 0);
+export const interpolate = (text: string, values: Variables) =>
+  text.length > maxLength ? { text: '', complete: false } : expand(text, values, 0);

@@ -506,3 +506,19 @@ test('names a bad URL and a missing credential in one refusal to start', () => {
     /PORTAINER_API_URL: .*\n.*SPOT_START_HOSTS: .*\n.*portainer-api-key: create this secret, or both/,
   );
 });
+
+test.each([
+  ['https://user:pa55word@unknown.example/a', 'https://unknown.example/a'],
+  ['user:pa55word@unknown.example', 'unknown.example'],
+  ['//pa55word@unknown.example', '//unknown.example'],
+  ['https://unknown.example/a?token=pa55word#pa55word', 'https://unknown.example/a'],
+  ['https://unknown.example/@x', 'https://unknown.example/@x'],
+])('neither shows nor logs what may be a secret in %s', async (referralUrl, shown) => {
+  const { send, lines } = arrange();
+  const { status, body } = await send({ referral_url: referralUrl });
+  expect({ status, message: body.message }).toEqual({
+    status: 404,
+    message: `No service found for referral URL: ${shown}`,
+  });
+  expect(lines.join('') + JSON.stringify(body)).not.toContain('pa55word');
+});

@@ -105,3 +105,7 @@ test.each([
   ]);
   expect(interpolate(text, values)).toEqual({ text: expected, complete });
 });
+
+test('says nothing of a text that is too long, and does not take the square of its length', () => {
+  expect(interpolate('${'.repeat(500_000), new Map())).toEqual({ text: '', complete: false });
+});
