@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
-import { flag, httpUrl, integer, list, loadSettings, optionalSecret } from '#shared/config/settings.ts';
+import { flag, httpUrl, integer, list, loadSettings, optionalSecret, seconds } from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
 import { type Backend, kinds } from './backends/backend.ts';
 import { type BackendDefaults, parseBackends, toBackend } from './backends/parse.ts';
@@ -11,18 +11,6 @@ import { readPrices } from './usage/prices.ts';
 
 const text = (fallback: string) => z.string().default(fallback);
 const milliseconds = (fallback: number) => integer({ fallback, max: 86_400_000 });
-
-/** Seconds, fractions allowed, in ms. */
-const seconds = (fallback: number) =>
-  z
-    .string()
-    .optional()
-    .transform((given, context) => {
-      if (given === undefined) return fallback * 1_000;
-      if (/^\d{1,5}(\.\d{1,3})?$/.test(given)) return Math.round(Number(given) * 1_000);
-      context.addIssue('must be a number of seconds from 0 to 99999');
-      return z.NEVER;
-    });
 
 const aliases = () =>
   z

@@ -61,6 +61,18 @@ export const integer = (options: { fallback: number; min?: number; max?: number 
     });
 };
 
+/** Seconds, fractions allowed, in ms. */
+export const seconds = (fallback: number) =>
+  z
+    .string()
+    .optional()
+    .transform((given, context) => {
+      if (given === undefined) return fallback * 1_000;
+      if (/^\d{1,5}(\.\d{1,3})?$/.test(given)) return Math.round(Number(given) * 1_000);
+      context.addIssue('must be a number of seconds from 0 to 99999');
+      return z.NEVER;
+    });
+
 /** An http or https URL without credentials, as a string without trailing slashes. */
 export const httpUrl = () =>
   z.string().transform((text, context) => {

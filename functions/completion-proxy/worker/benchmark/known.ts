@@ -1,0 +1,143 @@
+import { randomInt } from 'node:crypto';
+import { createHttpClient, type HttpClient } from '#shared/clients/http.ts';
+import type { BenchmarkPlan } from './run.ts';
+
+const words =
+  'time river stone light paper window garden winter music number letter animal engine forest bridge market silver summer island planet doctor kitchen morning thunder village history ocean castle candle mirror basket feather harbor lantern meadow needle orange pencil quarry ribbon saddle tunnel velvet walnut yellow zebra'.split(
+    ' ',
+  );
+const someWords = (count: number) =>
+  Array.from({ length: count }, () => words[randomInt(words.length)]!)
+    .join(' ')
+    .trim();
+// The same beginning for every request, as a system prompt is: a backend may have it in its cache.
+const system = `You know everything about zebras. ${'A zebra is an animal of Africa with black and white stripes. '.repeat(20)}`;
+
+type Ask = (path: string, json: object) => Promise<Record<string, unknown>>;
+type Plan = (ask: Ask, model: string) => BenchmarkPlan;
+
+/** Tokens where the backend counts them, else as many as were asked for. */
+const countOf = (count: unknown, fallback: number) => (typeof count === 'number' && count > 0 ? count : fallback);
+const tokensOf = (answer: Record<string, unknown>, fallback: number) =>
+  countOf((answer.usage as { completion_tokens?: unknown } | undefined)?.completion_tokens, fallback);
+
+const openAi: Plan = (ask, model) => {
+  const complete = async (count: number, max_tokens: number) =>
+    tokensOf(
+      await ask('/v1/completions', { model, prompt: `${system}${someWords(count)}`, max_tokens, temperature: 0.7 }),
+      max_tokens,
+    );
+  return { runs: 8, concurrency: 10, warmUp: () => complete(50, 100), once: () => complete(250, 500) };
+};
+
+const openAiChat: Plan = (ask, model) => {
+  const chat = async (count: number, max_tokens: number) => {
+    const messages = [
+      { role: 'system', content: system },
+      { role: 'user', content: someWords(count) },
+    ];
+    return tokensOf(await ask('/v1/chat/completions', { model, messages, max_tokens, temperature: 0.7 }), max_tokens);
+  };
+  return { runs: 8, concurrency: 10, warmUp: () => chat(50, 100), once: () => chat(250, 500) };
+};
+
+const tgi: Plan = (ask) => {
+  const generate = async (max_new_tokens: number) => {
+    const parameters = { max_new_tokens, temperature: 0.7, details: true };
+    const { details } = await ask('/generate', { inputs: `${system}${someWords(250)}`, parameters });
+    return countOf((details as { generated_tokens?: unknown } | undefined)?.generated_tokens, max_new_tokens);
+  };
+  return { runs: 8, concurrency: 10, warmUp: () => generate(100), once: () => generate(256) };
+};
+
+const ollama: Plan = (ask, model) => {
+  const generate = async (num_predict: number) => {
+    const options = { num_predict, temperature: 0.7 };
+    const answer = await ask('/api/generate', { model, prompt: someWords(250), stream: false, options });
+    return countOf(answer.eval_count, num_predict);
+  };
+  return { runs: 8, concurrency: 10, warmUp: () => generate(100), once: () => generate(256) };
+};
+
+const [width, height, steps] = [512, 512, 20];
+
+/** The predecessor's measure of a picture: pixels times steps, and more for large ones. */
+export function pictureWorkload(wide: number, high: number, stepCount: number): number {
+  const pixels = wide * high;
+  const bySize = pixels <= 512 ** 2 ? 0 : pixels <= 768 ** 2 ? 10 : pixels <= 1024 ** 2 ? 20 : 30;
+  const bySteps = stepCount <= 20 ? 0 : stepCount <= 30 ? 5 : 10;
+  return (pixels * stepCount) / 1_000 + bySize + bySteps;
+}
+
+const node = (class_type: string, inputs: object) => ({ class_type, inputs });
+const workflow = (prompt: string, model: string) => ({
+  1: node('CheckpointLoaderSimple', { ckpt_name: model }),
+  2: node('CLIPTextEncode', { clip: ['1', 1], text: prompt }),
+  3: node('CLIPTextEncode', { clip: ['1', 1], text: 'blurry' }),
+  4: node('EmptyLatentImage', { width, height, batch_size: 1 }),
+  5: node('KSampler', {
+    model: ['1', 0],
+    positive: ['2', 0],
+    negative: ['3', 0],
+    latent_image: ['4', 0],
+    seed: randomInt(2 ** 32),
+    steps,
+    cfg: 7,
+    sampler_name: 'euler_ancestral',
+    scheduler: 'normal',
+    denoise: 1,
+  }),
+  6: node('VAEDecode', { samples: ['5', 0], vae: ['1', 2] }),
+  7: node('SaveImage', { images: ['6', 0], filename_prefix: 'benchmark' }),
+});
+
+const comfyUi: Plan = (ask, model) => {
+  const draw = async () => {
+    await ask('/runsync', { input: { workflow_json: workflow(someWords(20), model) } });
+    return pictureWorkload(width, height, steps);
+  };
+  return { runs: 3, concurrency: 1, warmUp: draw, once: draw };
+};
+
+/** `defaultModel` where nobody names one and the backend lists none. */
+const known: Record<string, { plan: Plan; listsModels: boolean; timeoutMs: number; defaultModel: string }> = {
+  openai: { plan: openAi, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
+  'openai-chat': { plan: openAiChat, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
+  tgi: { plan: tgi, listsModels: false, timeoutMs: 600_000, defaultModel: 'model' },
+  ollama: { plan: ollama, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
+  comfyui: {
+    plan: comfyUi,
+    listsModels: false,
+    timeoutMs: 300_000,
+    defaultModel: 'v1-5-pruned-emaonly.safetensors',
+  },
+};
+
+export const knownBenchmarks = Object.keys(known);
+export const isKnownBenchmark = (name: string) => Object.hasOwn(known, name);
+
+/** vLLM refuses a model that it does not serve: the first that it lists is the one. */
+async function firstModel(client: HttpClient, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const { body } = await client.requestJson({ path: '/v1/models', signal, timeoutMs: 10_000 });
+    return (body as { data?: { id?: string }[] }).data?.[0]?.id;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The plan of one of `knownBenchmarks` against a backend. */
+export async function planOf(
+  name: string,
+  backendUrl: string,
+  { model, headers, signal }: { model: string | undefined; headers: () => Record<string, string>; signal: AbortSignal },
+): Promise<BenchmarkPlan> {
+  const { plan, listsModels, timeoutMs, defaultModel } = known[name]!;
+  const client = createHttpClient({ service: 'The backend', baseUrl: backendUrl, timeoutMs, attempts: 1, headers });
+  const ask: Ask = async (path, json) => {
+    const { body } = await client.requestJson({ method: 'POST', path, json, signal });
+    return body as Record<string, unknown>;
+  };
+  const found = model ?? (listsModels ? await firstModel(client, signal) : undefined);
+  return plan(ask, found ?? defaultModel);
+}

@@ -1,0 +1,38 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createWorker } from '../../functions/completion-proxy/worker/worker.ts';
+import type { VastSandbox } from '../../sandbox/vast.ts';
+import { serveHandler } from './serve.ts';
+
+/** A port that was free a moment ago: a worker tells its address before it listens. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** What a worker on this machine needs to report to the sandbox's autoscaler, with every interval short. */
+export const vastEnv = (sandbox: VastSandbox, id: number, port: number): Record<string, string> => ({
+  REPORT_ADDR: sandbox.url,
+  CONTAINER_ID: String(id),
+  PUBLIC_IPADDR: '127.0.0.1',
+  WORKER_PORT: String(port),
+  [`VAST_TCP_PORT_${port}`]: String(port),
+  MASTER_TOKEN: sandbox.credentials['master-token'],
+  BENCHMARK: '100',
+  BENCHMARK_CACHE_FILE: '/dev/null',
+  HEALTHCHECK_RETRY_INTERVAL: '0.02',
+  HEALTHCHECK_POLL_INTERVAL: '0.02',
+  METRICS_UPDATE_INTERVAL: '0.02',
+  DELETE_REQUESTS_INTERVAL: '0.02',
+  METRICS_RETRY_DELAY: '0.02',
+  PUBKEY_REFRESH_INTERVAL: '0',
+  LOG_LEVEL: 'error',
+});
+
+/** The worker's handler on a socket of its own; not the whole process. */
+export const startWorker = async (env: Record<string, string>) => serveHandler(createWorker(env));
