@@ -495,6 +495,13 @@ describe('size', () => {
     expect(sandbox.ledger.length).toBeLessThanOrEqual(12);
   });
 
+  it('finds out with one call that an old proxy has no single requests, however long the window', async () => {
+    const ask = await start({ profile: '1.53', epoch: '2023-12-01' });
+    const { body } = await ask('start_date=2023-12-01&end_date=2026-11-21&group_by=day&timezone=Africa/Cairo');
+    expect(body.notes).toContainEqual(expect.objectContaining({ code: 'proxy_days' }));
+    expect(sandbox.ledger.length).toBeLessThan(60);
+  });
+
   it('reads a window that takes too long by halves', async () => {
     const ask = await start({ profile: '1.53', timeoutMs: 300 });
     sandbox.faults.push({ kind: 'hang', path: '^/spend/logs$', times: 3 });
@@ -591,6 +598,7 @@ describe('trouble', () => {
     ['group_by=day&group_by=day', 'invalid_parameter', /^group_by takes one or two different/],
     ['format=xml', 'invalid_parameter', /^format takes one of json/],
     ['strict=maybe', 'invalid_parameter', /^strict must be true or false/],
+    ['user_id=a%00b', 'invalid_parameter', /^user_id must not have control characters/],
     ['model=', 'invalid_parameter', /^model must have 1 to 500/],
     ['start_date=2026-11-01&start_date=2026-11-02', 'invalid_parameter', /^start_date must be a text/],
   ])('in %s is a 400 %s that names the parameter', async (query, code, sentence) => {

@@ -121,13 +121,18 @@ export function createSweep({ memory, share, now, identity }: SweepOptions) {
       for (const day of daysOf(window)) {
         const views = byDay.get(day) ?? source.views.map((columns) => ({ day, columns, cells: [] }));
         days.set(day, views);
-        if (day < closedBefore) await memory.remember(key, day, views);
-        else fresh.set(`${key}/${day}`, { at: now(), views });
+        if (day >= closedBefore) fresh.set(`${key}/${day}`, { at: now(), views });
       }
+      const closed = [...days].filter(([day]) => day < closedBefore);
+      // A year of days one after the other would wait for the store's disk a year of times.
+      await forEach(closed, { concurrency: lookups, signal: windowSignal }, ([day, views]) =>
+        memory.remember(key, day, views),
+      );
       return days;
     }
 
-    const windows = toWindows(wanted, source.maxDays);
+    // The newest first: they are asked for most, and an old version shows with them what it cannot tell.
+    const windows = toWindows(wanted, source.maxDays).reverse();
     await forEach(windows, { concurrency: source.concurrency, signal }, async (window, windowSignal) => {
       // What is kept when there are too many cells differs by need, so that only equal needs share.
       const flight = `${key}/${window.start}/${window.end}/${[...needed].sort()}/${call.refresh}`;

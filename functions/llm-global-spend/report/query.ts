@@ -61,6 +61,8 @@ function toText(name: string, value: unknown): string {
   if (typeof value !== 'string') refuse(name, 'must be a text');
   const text = value.trim();
   if (text.length === 0 || text.length > 500) refuse(name, 'must have 1 to 500 characters');
+  // No id has them, and PostgreSQL takes none of the character 0.
+  if (/\p{Cc}/u.test(text)) refuse(name, 'must not have control characters');
   return text;
 }
 

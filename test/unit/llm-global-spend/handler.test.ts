@@ -89,7 +89,7 @@ describe('GET /', () => {
     });
     expect(windows).toHaveLength(36);
     expect(new Set(windows).size).toBe(36);
-    expect(windows.at(-1)).toBe('2026-11-01 2026-11-22');
+    expect(windows[0]).toBe('2026-11-01 2026-11-22');
     expect(most).toBe(4);
   });
 
