@@ -1,4 +1,6 @@
+import { gzipSync } from 'node:zlib';
 import type { Caller } from '#shared/auth/authenticate.ts';
+import type { FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import type { Limits } from '../callers/limits.ts';
 import type { OwnRoute } from '../own/routes.ts';
 import { streamEvents } from '../records/events.ts';
@@ -41,6 +43,13 @@ function followAll(parts: UiParts, query: HistoryQuery, caller: string | undefin
   });
 }
 
+/** A third of the bytes, for whom takes them so: nothing between a gateway and its caller packs them. */
+function packed(answer: FunctionResponse, { headers }: FunctionEvent): FunctionResponse {
+  if (!/\bgzip\b/.test(String(headers['accept-encoding'] ?? ''))) return answer;
+  const fields = { ...(answer.headers as Record<string, string>), 'Content-Encoding': 'gzip', Vary: 'Accept-Encoding' };
+  return { ...answer, headers: fields, body: gzipSync(String(answer.body)) };
+}
+
 /**
  * `GET /_proxy/ui`: the page. `GET /_proxy/ui/live`: what it follows: `now` events (calls under way, backends) whenever
  * something changed, and each new record that matches the filters of `/history`. A key that is no admin sees its own calls.
@@ -53,13 +62,16 @@ export function createUiRoutes(parts: UiParts): OwnRoute[] {
       method: 'GET',
       path: '/ui',
       isPrefixedOnly: true,
-      answer: (_event, { caller }) =>
-        renderUi({
-          caller: caller.method === 'none' ? undefined : caller.name,
-          isAdmin: limits.isAdmin(caller.name),
-          hasHistory: history !== undefined,
-          keepsContent,
-        }),
+      answer: (event, { caller }) =>
+        packed(
+          renderUi({
+            caller: caller.method === 'none' ? undefined : caller.name,
+            isAdmin: limits.isAdmin(caller.name),
+            hasHistory: history !== undefined,
+            keepsContent,
+          }),
+          event,
+        ),
     },
     {
       method: 'GET',

@@ -21,7 +21,7 @@ function usd(text) {
   const [whole, part = ''] = text.split('.');
   if (whole !== '0' || part === '') return '$' + whole + '.' + part.padEnd(2, '0').slice(0, 2);
   const first = part.search(/[1-9]/);
-  return first < 0 ? '$0' : '$0.' + part.slice(0, Math.max(2, first + 3)).replace(/(\.?\d{2}\d*?)0+$/, '$1');
+  return first < 0 ? '$0' : '$0.' + part.slice(0, Math.max(2, first + 3)).replace(/(\d{2}\d*?)0+$/, '$1').padEnd(2, '0');
 }
 const usdOfPico = (sum) => usd(sum / 1000000000000n + '.' + String(sum % 1000000000000n).padStart(12, '0'));
 function when(iso) {

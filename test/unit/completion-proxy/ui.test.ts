@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { FunctionResponse } from '#shared/http/function.ts';
+import { formatUsd } from '#shared/money.ts';
 import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
 import type { History } from '../../../functions/completion-proxy/records/history.ts';
@@ -10,6 +14,7 @@ import type { CallFacts } from '../../../functions/completion-proxy/road/observe
 import { lookNow } from '../../../functions/completion-proxy/ui/live.ts';
 import { renderUi } from '../../../functions/completion-proxy/ui/page.ts';
 import { createUiRoutes } from '../../../functions/completion-proxy/ui/routes.ts';
+import { words } from '../../../functions/completion-proxy/ui/words.ts';
 import { makeCall } from '../../support/call.ts';
 import { makeRecord } from '../../support/call-record.ts';
 
@@ -96,8 +101,81 @@ describe('the page', () => {
     expect(body).not.toContain('<form');
   });
 
-  it('is small', () => {
-    expect(Buffer.byteLength(textOf())).toBeLessThan(36_000);
+  it('is small on its way, and plain for whom takes nothing else', () => {
+    const limits = { isAdmin: () => true };
+    const routes = createUiRoutes({
+      ...{ history: undefined, running: new Set<Running>(), upstreams: [], limits, keepsContent: false, now: () => 0 },
+    });
+    const ask = (encoding: string) => {
+      const { event, context } = makeCall({ headers: { 'Accept-Encoding': encoding } });
+      const caller = { name: 'ops', method: 'api-key' as const };
+      return routes[0]!.answer(event, { ...context, caller }) as FunctionResponse;
+    };
+    const plainly = ask('identity');
+    const zipped = ask('gzip, deflate, br');
+    expect(zipped.headers).toMatchObject({ 'Content-Encoding': 'gzip', Vary: 'Accept-Encoding' });
+    expect(plainly.headers).not.toHaveProperty('Content-Encoding');
+    expect((zipped.body as Buffer).length).toBeLessThan(15_000);
+    expect(Buffer.byteLength(String(plainly.body))).toBeLessThan(40_000);
+    expect(gunzipSync(zipped.body as Buffer).toString()).toBe(plainly.body);
+  });
+});
+
+/** What the script says with, as the browser has it. */
+const said = new Function(
+  `${words}; return { usd, usdOfPico, pico, ms, bytes, sentenceOf, endOf, toneOf, middleOf };`,
+)();
+
+describe('the words', () => {
+  it.each([
+    [null, '–'],
+    ['0', '$0.00'],
+    ['0.5', '$0.50'],
+    ['0.032', '$0.032'],
+    ['0.00001005', '$0.00001'],
+    ['0.000123456', '$0.000123'],
+    ['12.5', '$12.50'],
+    ['1234.567', '$1234.56'],
+    ['0.000000000000', '$0'],
+  ])('write a cost of %s as %s', (cost, text) => {
+    expect(said.usd(cost)).toBe(text);
+  });
+
+  it('add costs without losing a pico-dollar', () => {
+    fc.assert(
+      fc.property(fc.array(fc.bigInt({ min: 0n, max: 10n ** 18n }), { maxLength: 50 }), (costs) => {
+        const sum = costs.reduce((total, cost) => total + said.pico(formatUsd(cost)), 0n);
+        expect(sum).toBe(costs.reduce((total, cost) => total + cost, 0n));
+      }),
+    );
+  });
+
+  it.each([
+    [0, '0 ms'],
+    [999, '999 ms'],
+    [1_234, '1.23 s'],
+    [12_345, '12.3 s'],
+    [61_000, '1 min 1 s'],
+    [null, '–'],
+  ])('write %s ms as %s', (ms, text) => {
+    expect(said.ms(ms)).toBe(text);
+  });
+
+  it.each([
+    [{}, 'good', 'The whole answer reached the caller.'],
+    [{ status: 404 }, 'bad', 'The backend answered with the error 404, which the caller got.'],
+    [{ outcome: 'client_abort', duration_ms: 70 }, 'warn', 'The caller left after 70 ms, in the middle of the answer.'],
+    [
+      { outcome: 'timeout', status: 504, first_byte_ms: null },
+      'bad',
+      'The backend was too slow, before its first byte.',
+    ],
+    [{ outcome: 'refused', status: 429, attempts: 0 }, 'bad', 'It was refused here, and reached no backend.'],
+    [{ outcome: 'upstream_error' }, 'bad', 'The backend b failed in the middle of its answer.'],
+    [{ outcome: 'upstream_error', status: 503 }, 'bad', 'The backend answered with the error 503.'],
+  ] as const)('say of %j how it ended', (more, tone, sentence) => {
+    const record = makeRecord('r', more as Partial<CallRecord>);
+    expect([said.toneOf(record), said.sentenceOf(record)]).toEqual([tone, sentence]);
   });
 });
 
