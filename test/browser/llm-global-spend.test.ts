@@ -201,6 +201,7 @@ describe('the period picker', () => {
     await page.goto(served.url);
     await page.getByText('Customer support').click();
     expect(new URL(page.url()).searchParams.get('team_id')).toBe('t-support');
+    await page.getByText('team t-support ✕').waitFor();
     expect(await page.locator('#budgets').count()).toBe(0);
     await page.getByText('90 days').click();
     expect(new URL(page.url()).searchParams.get('team_id')).toBe('t-support');
@@ -208,7 +209,7 @@ describe('the period picker', () => {
     expect(new URL(page.url()).searchParams.get('team_id')).toBe('t-support');
     await page.getByText('team t-support ✕').click();
     expect(new URL(page.url()).searchParams.has('team_id')).toBe(false);
-    expect(await page.locator('#budgets').count()).toBe(1);
+    await page.locator('#budgets').waitFor();
   });
 });
 
