@@ -109,6 +109,9 @@ export const settings = z.object({
   UNBILLED_TAGS: list()
     .optional()
     .transform((tags) => tags ?? []),
+  UNBILLED_KEYS: list()
+    .optional()
+    .transform((keys) => keys ?? []),
   ZERO_COST: oneOf(['send', 'skip']).default('send'),
   OVERLAP_MINUTES: integer({ fallback: 60, max: 7 * 24 * 60 }),
   SAFETY_LAG_SECONDS: integer({ fallback: 120, max: 24 * 60 * 60 }),

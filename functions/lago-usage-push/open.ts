@@ -6,6 +6,7 @@ import type { Logger } from '#shared/http/function.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import { openLitellm, toLagoAccess } from './access.ts';
+import { namesPayerInRequest } from './billing/payer.ts';
 import type { Settings } from './config.ts';
 import { createDeadLetterRoutes } from './delivery/dead-letter-routes.ts';
 import { createDeadLetters } from './delivery/dead-letters.ts';
@@ -166,7 +167,7 @@ export function openPush(settings: Settings, options: OpenOptions = {}) {
     /** Says once what is off. */
     warn(log: Logger) {
       if (!store.durable) warnOfStore(log, settings);
-      if (settings.LAGO_API_CHARGE_BY.by === 'end_user' && !settings.TRUST_REQUEST_USER) {
+      if (namesPayerInRequest(settings.LAGO_API_CHARGE_BY) && !settings.TRUST_REQUEST_USER) {
         log.warn(
           'LAGO_API_CHARGE_BY bills whom a request names, and TRUST_REQUEST_USER is not true: such usage is held',
         );

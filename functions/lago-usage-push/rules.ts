@@ -20,6 +20,9 @@ function requireSense(settings: Settings) {
   if (sources.has('rollup') && settings.EVENT_MODE === 'tokens') {
     problems.push('EVENT_MODE: a roll-up knows no tokens, take cost or litellm');
   }
+  if (settings.UNBILLED_TAGS.length > 0 && !settings.TRUST_REQUEST_USER) {
+    problems.push('UNBILLED_TAGS: any request can carry a tag: take UNBILLED_KEYS, or set TRUST_REQUEST_USER=true');
+  }
   const { by } = settings.LAGO_API_CHARGE_BY;
   if (sources.has('rollup') && ['end_user', 'tag', 'metadata', 'organization'].includes(by)) {
     problems.push('LAGO_API_CHARGE_BY: a roll-up knows keys, their users and teams only');
@@ -56,6 +59,7 @@ export function toRules(settings: Settings): { billing: BillingRules; events: Ev
     mode: settings.EVENT_MODE,
     billFrom: settings.BILL_FROM ?? Number.NEGATIVE_INFINITY,
     unbilledTags: settings.UNBILLED_TAGS,
+    unbilledKeys: settings.UNBILLED_KEYS,
     sendZeroCost: settings.ZERO_COST === 'send',
     period: settings.BILLING_PERIOD,
   };

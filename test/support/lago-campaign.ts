@@ -55,12 +55,23 @@ export function toPayload(row: SpendLogRow, isFlat = false): Record<string, unkn
         ? 'None'
         : typeof value === 'string'
           ? `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\n', '\\n')}'`
-          : typeof value === 'object'
-            ? `{${Object.entries(value)
-                .map(([key, item]) => `${python(key)}: ${python(item)}`)
-                .join(', ')}}`
-            : String(value);
+          : Array.isArray(value)
+            ? `[${value.map(python).join(', ')}]`
+            : typeof value === 'object'
+              ? `{${Object.entries(value)
+                  .map(([key, item]) => `${python(key)}: ${python(item)}`)
+                  .join(', ')}}`
+              : String(value);
     const { prompt_tokens: prompt, completion_tokens: completion, total_tokens: total } = row;
+    const usage = { completion_tokens: completion, prompt_tokens: prompt, total_tokens: total };
+    // Python shows an object by its class, with its fields in parentheses.
+    const show = (name: string, fields: object): string =>
+      `${name}(${Object.entries(fields)
+        .map(
+          ([key, value]) =>
+            `${key}=${typeof value === 'object' && value !== null ? show('Wrapper', value) : python(value)}`,
+        )
+        .join(', ')})`;
     return {
       id: row.request_id,
       call_type: row.call_type,
@@ -72,8 +83,8 @@ export function toPayload(row: SpendLogRow, isFlat = false): Record<string, unkn
       modelParameters: '{}',
       messages: "[{'role': 'user', 'content': 'it''s'}]",
       response: 'ModelResponse(...)',
-      usage: `Usage(completion_tokens=${completion}, prompt_tokens=${prompt}, total_tokens=${total})`,
-      metadata: python({ ...metadata, user_api_key: row.api_key }),
+      usage: show('Usage', { ...usage, ...(row.metadata.usage_object as object | undefined), cost: null }),
+      metadata: python({ ...metadata, user_api_key: row.api_key, tags: row.request_tags }),
       cost: String(row.spend),
     };
   }

@@ -9,6 +9,7 @@ export const skipReasons = [
   'cache_hits',
   'billed_by_litellm',
   'unbilled_tags',
+  'unbilled_keys',
   'zero_cost',
   'no_usage',
   'before_bill_from',
@@ -17,7 +18,7 @@ export const skipReasons = [
 export type SkipReason = (typeof skipReasons)[number];
 
 /** Usage without a payer is `unmapped`; everything else that waits is `held` for a reason. */
-export type HoldReason = 'no_payer' | 'not_in_map' | 'untrusted_end_user' | 'late' | 'no_rate' | DropReason;
+export type HoldReason = 'no_payer' | 'not_in_map' | 'untrusted_payer' | 'late' | 'no_rate' | DropReason;
 
 export interface BillingRules extends PayerRules {
   mode: EventMode;
@@ -25,6 +26,8 @@ export interface BillingRules extends PayerRules {
   billFrom: number;
   /** Calls with one of these request tags are not billed (the customer's own provider key, say). */
   unbilledTags: readonly string[];
+  /** Nor are those of these keys, by alias or hash. */
+  unbilledKeys: readonly string[];
   sendZeroCost: boolean;
   period: BillingPeriod;
 }
@@ -43,6 +46,8 @@ function findSkipReason(call: Call, rules: BillingRules): SkipReason | undefined
   // A stream that broke off may have cost money, and in tokens it is worth those that came.
   if (call.isFailure && isFree && (rules.mode !== 'tokens' || call.completion === 0)) return 'failures';
   if (call.tags.some((tag) => rules.unbilledTags.includes(tag))) return 'unbilled_tags';
+  if ([call.keyAlias, call.keyHash].some((key) => key !== null && rules.unbilledKeys.includes(key)))
+    return 'unbilled_keys';
   if (rules.mode === 'tokens') return Object.keys(call.tokens).length === 0 ? 'no_usage' : undefined;
   return isFree && !rules.sendZeroCost ? 'zero_cost' : undefined;
 }

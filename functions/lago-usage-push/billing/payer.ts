@@ -1,4 +1,4 @@
-import type { Call } from '../calls/call.ts';
+import { type Call, isOfKey } from '../calls/call.ts';
 
 const columns = {
   end_user: (call: Call) => [call.endUser],
@@ -42,14 +42,24 @@ function findIds(call: Call, chargeBy: ChargeBy): string[] {
   return found.map((id) => (id ?? '').replaceAll('\u0000', '').trim()).filter((id) => id !== '');
 }
 
+/** Whether LiteLLM's rows have this id from the request, which may say what it likes. */
+export const namesPayerInRequest = (chargeBy: ChargeBy): boolean =>
+  chargeBy.by === 'end_user' || chargeBy.by === 'tag' || (chargeBy.by === 'metadata' && !isOfKey(chargeBy.field));
+
+/** Of a usage record only the end user and the wanted model are the request's words. */
+function isChecked({ source }: Call, chargeBy: ChargeBy): boolean {
+  if (source !== 'usage') return !namesPayerInRequest(chargeBy);
+  return chargeBy.by === 'metadata' ? chargeBy.field !== 'requested_model' : chargeBy.by !== 'end_user';
+}
+
 export type Payer =
   | { subscription: string }
   /** Why nobody pays: the call names no one, names somebody that the mapping lacks, or names whom we do not trust it to. */
-  | { unmapped: 'no_payer' | 'not_in_map' | 'untrusted_end_user'; id: string | null };
+  | { unmapped: 'no_payer' | 'not_in_map' | 'untrusted_payer'; id: string | null };
 
 export interface PayerRules {
   chargeBy: ChargeBy;
-  /** False: who a request says it is for is no reason to bill them. */
+  /** False: who a request says it is for (its user, a tag, its metadata) is no reason to bill them. */
   trustRequestUser: boolean;
   /** Ids to subscriptions; undefined when the ids are the subscriptions. Read for each call, as it may change. */
   mapping: () => ReadonlyMap<string, string> | undefined;
@@ -60,12 +70,12 @@ export interface PayerRules {
 export function findPayer(call: Call, { chargeBy, trustRequestUser, mapping, defaultSubscription }: PayerRules): Payer {
   const ids = findIds(call, chargeBy);
   const map = mapping();
-  const isTrusted = chargeBy.by !== 'end_user' || trustRequestUser;
+  const isTrusted = trustRequestUser || isChecked(call, chargeBy);
   const found = !isTrusted ? undefined : map === undefined ? ids[0] : ids.map((id) => map.get(id)).find(Boolean);
   const subscription = found ?? defaultSubscription;
   // Lago takes no slash in an external id.
   if (subscription !== undefined && !subscription.includes('/')) return { subscription };
   const [id = null] = ids;
   if (id === null) return { unmapped: 'no_payer', id };
-  return { unmapped: isTrusted ? 'not_in_map' : 'untrusted_end_user', id };
+  return { unmapped: isTrusted ? 'not_in_map' : 'untrusted_payer', id };
 }

@@ -78,10 +78,19 @@ export function toRequestId(
 /** Money of a call where it has some. */
 export const spendOf = ({ spend }: Call): PicoUsd => spend ?? 0n;
 
-/** The scalar entries that a payer can be looked up by, LiteLLM's `spend_logs_metadata` before its own names. */
+/** What LiteLLM itself notes of the key, and no request can say; the end user's id is what the request said. */
+export const isOfKey = (field: string) => field.startsWith('user_api_key_') && field !== 'user_api_key_end_user_id';
+
+/**
+ * The scalar entries that a payer can be looked up by: the request's `spend_logs_metadata` before LiteLLM's own names, but
+ * for those that tell of the key.
+ */
 export function toFields(metadata: Record<string, unknown>): Record<string, string> {
-  const own = metadata.spend_logs_metadata;
-  const entries = [...Object.entries(metadata), ...Object.entries(typeof own === 'object' && own !== null ? own : {})];
+  const said = metadata.spend_logs_metadata;
+  const entries = [
+    ...Object.entries(metadata),
+    ...Object.entries(typeof said === 'object' && said !== null ? said : {}).filter(([key]) => !isOfKey(key)),
+  ];
   return Object.fromEntries(
     entries
       .filter(([, value]) => typeof value === 'string' || typeof value === 'number')

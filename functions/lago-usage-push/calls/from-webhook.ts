@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { HttpError } from '#shared/errors.ts';
 import { parseUsd } from '#shared/money.ts';
 import { type Call, toCallId, toFields, toRequestId } from './call.ts';
-import { readPythonLiteral } from './python-literal.ts';
+import { readPythonLiteral, readPythonRecord } from './python-literal.ts';
 import { readLitellmTokens } from './tokens.ts';
 
 /** "" and, in the first generation, "None" are Python's nothing. */
@@ -53,6 +53,9 @@ const count = z
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+const textsOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+
 /** An object, its JSON, or its Python text; anything else is nothing. */
 const object = z.unknown().transform((value): Record<string, unknown> => {
   if (isObject(value)) return value;
@@ -75,10 +78,7 @@ const standard = z.object({
   metadata: object.optional().transform((value) => value ?? {}),
   hidden_params: object.optional().transform((value) => value ?? {}),
   cache_hit: z.union([z.boolean(), z.string()]).nullish(),
-  request_tags: z
-    .array(z.unknown())
-    .nullish()
-    .transform((tags) => (tags ?? []).filter((tag): tag is string => typeof tag === 'string')),
+  request_tags: z.array(z.unknown()).nullish().transform(textsOf),
   end_user: name,
 });
 
@@ -94,24 +94,8 @@ const flat = z.object({
   cache_hit: z.union([z.boolean(), z.string()]).nullish(),
 });
 
-/** A number behind a name in Python's text of a usage object: `prompt_tokens=17`, `'prompt_tokens': 17`. */
-function readUsageText(usage: unknown) {
-  const text = typeof usage === 'string' ? usage : JSON.stringify(usage ?? '');
-  const find = (wanted: string) => {
-    const found = new RegExp(`(?:^|[^a-z_])${wanted}["']?\\s*[=:]\\s*(\\d+)`).exec(text)?.[1];
-    return found === undefined ? undefined : Number(found);
-  };
-  return {
-    prompt_tokens: find('prompt_tokens') ?? 0,
-    completion_tokens: find('completion_tokens') ?? 0,
-    total_tokens: find('total_tokens') ?? 0,
-    cache_read_input_tokens: find('cache_read_input_tokens') ?? find('cached_tokens') ?? 0,
-    cache_creation_input_tokens: find('cache_creation_input_tokens') ?? 0,
-    completion_tokens_details: { reasoning_tokens: find('reasoning_tokens') ?? 0 },
-  };
-}
-
 const text = (value: unknown) => (typeof value === 'string' && value !== '' && value !== 'None' ? value : null);
+const countOf = (value: unknown) => (typeof value === 'number' ? value : 0);
 const isTrue = (value: unknown) => String(value).toLowerCase() === 'true';
 
 function parsePart<T>(schema: z.ZodType<T>, payload: unknown, index: number): T {
@@ -143,11 +127,11 @@ export function fromWebhook(payload: Record<string, unknown>, index: number): Ca
   const common = { source: 'webhook', isBilledElsewhere: false, isEstimated: false } as const;
   if (isFlat) {
     const call = parsePart(flat, payload, index);
-    const usage = readUsageText(call.usage);
+    const usage = isObject(call.usage) ? call.usage : readPythonRecord(String(call.usage ?? ''));
     const holder = readHolder(call.metadata);
     const [startedAt, model] = [call.startTime, call.model ?? ''];
     const requestId = toRequestId(call.id, { startedAt, keyHash: holder.keyHash, model });
-    const [prompt, completion] = [usage.prompt_tokens, usage.completion_tokens];
+    const [prompt, completion] = [countOf(usage.prompt_tokens), countOf(usage.completion_tokens)];
     return {
       ...common,
       ...holder,
@@ -159,10 +143,10 @@ export function fromWebhook(payload: Record<string, unknown>, index: number): Ca
       spend: call.cost,
       prompt,
       completion,
-      total: usage.total_tokens,
+      total: countOf(usage.total_tokens),
       tokens: readLitellmTokens(usage, { prompt, completion }),
       endUser: call.user,
-      tags: [],
+      tags: textsOf(call.metadata.tags),
       isFailure: false,
       isCacheHit: isTrue(call.cache_hit),
     };

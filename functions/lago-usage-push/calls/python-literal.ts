@@ -81,3 +81,17 @@ export function readPythonLiteral(text: string): unknown {
     return undefined;
   }
 }
+
+/**
+ * Reads the text of a Python object of numbers and further objects, as LiteLLM's first webhook sends its usage:
+ * `Usage(prompt_tokens=17, prompt_tokens_details=Details(cached_tokens=4, text_tokens=None))`, or a dict's text. Empty
+ * for anything else.
+ */
+export function readPythonRecord(text: string): Record<string, unknown> {
+  const literal = text
+    .replace(/\b[A-Za-z_]\w*\(/g, '{')
+    .replaceAll(')', '}')
+    .replace(/([{,]\s*)([A-Za-z_]\w*)=/g, "$1'$2': ");
+  const read = readPythonLiteral(literal);
+  return typeof read === 'object' && read !== null && !Array.isArray(read) ? (read as Record<string, unknown>) : {};
+}

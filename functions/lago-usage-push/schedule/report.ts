@@ -39,7 +39,7 @@ export interface RunSummary {
   next_mark: string | null;
 }
 
-const unmappedReasons: readonly string[] = ['no_payer', 'not_in_map', 'untrusted_end_user'] satisfies HoldReason[];
+const unmappedReasons: readonly string[] = ['no_payer', 'not_in_map', 'untrusted_payer'] satisfies HoldReason[];
 const shownDead = 100;
 
 /** Adds up a run call by call. */

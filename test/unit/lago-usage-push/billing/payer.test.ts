@@ -3,7 +3,7 @@ import { parseUsd } from '#shared/money.ts';
 import type { UsageRecord } from '#shared/usage.ts';
 import { type BillingRules, decide } from '../../../../functions/lago-usage-push/billing/decide.ts';
 import { findPayer, parseChargeBy } from '../../../../functions/lago-usage-push/billing/payer.ts';
-import type { Call } from '../../../../functions/lago-usage-push/calls/call.ts';
+import { type Call, toFields } from '../../../../functions/lago-usage-push/calls/call.ts';
 import { fromRecord } from '../../../../functions/lago-usage-push/calls/from-record.ts';
 
 const call: Call = {
@@ -60,6 +60,7 @@ const rulesFor = (text: string, changes: Partial<BillingRules> = {}): BillingRul
   mode: 'cost',
   billFrom: 0,
   unbilledTags: [],
+  unbilledKeys: [],
   sendZeroCost: true,
   period: 'month',
   ...changes,
@@ -79,6 +80,38 @@ describe('who pays', () => {
     ['metadata:customer_id', 'initech'],
   ])('by %s is %s', (text, subscription) => {
     expect(findPayer(call, rulesFor(text))).toEqual({ subscription });
+  });
+
+  test.each(['end_user', 'tag:customer', 'metadata:customer_id', 'metadata:user_api_key_end_user_id'])(
+    'by %s is nobody while requests are not trusted, as any of them may say so',
+    (text) => {
+      const named = { ...call, fields: { ...call.fields, user_api_key_end_user_id: 'acme' } };
+      const payer = findPayer(named, rulesFor(text, { trustRequestUser: false }));
+      expect(payer).toEqual({ unmapped: 'untrusted_payer', id: expect.any(String) });
+    },
+  );
+
+  test("by a field that tells of the key is LiteLLM's word, which no request can change", () => {
+    const fields = toFields({
+      user_api_key_team_alias: 'platform',
+      spend_logs_metadata: { user_api_key_team_alias: 'victim', customer_id: 'initech' },
+    });
+    expect(fields).toEqual({ user_api_key_team_alias: 'platform', customer_id: 'initech' });
+    const rules = rulesFor('metadata:user_api_key_team_alias', { trustRequestUser: false });
+    expect(findPayer({ ...call, fields }, rules)).toEqual({ subscription: 'platform' });
+    expect(findPayer(fromRecord(record), { ...rules, chargeBy: parseChargeBy('metadata:caller')! })).toEqual({
+      subscription: 'n8n',
+    });
+  });
+
+  test('is nobody for a key whose calls are not billed, by alias or hash', () => {
+    for (const unbilledKeys of [['chatbot'], ['88dc']]) {
+      expect(decide(call, rulesFor('team', { unbilledKeys }), call.startedAt)).toEqual({
+        kind: 'skip',
+        reason: 'unbilled_keys',
+      });
+    }
+    expect(decide(call, rulesFor('team', { unbilledKeys: ['other'] }), call.startedAt).kind).toBe('bill');
   });
 
   test.each(['', 'model', 'tag:', 'metadata:', 'key_id', 'constructor', 'toString'])(
@@ -108,10 +141,10 @@ describe('who pays', () => {
 
   test('is not whom a request names, unless it is trusted to', () => {
     const untrusting = { trustRequestUser: false };
-    expect(findPayer(call, rulesFor('end_user', untrusting))).toEqual({ unmapped: 'untrusted_end_user', id: 'acme' });
+    expect(findPayer(call, rulesFor('end_user', untrusting))).toEqual({ unmapped: 'untrusted_payer', id: 'acme' });
     expect(findPayer(call, rulesFor('team', untrusting))).toEqual({ subscription: 'platform' });
     expect(findPayer(fromRecord(record), rulesFor('end_user', untrusting))).toEqual({
-      unmapped: 'untrusted_end_user',
+      unmapped: 'untrusted_payer',
       id: 'acme',
     });
   });

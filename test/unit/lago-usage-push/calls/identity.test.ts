@@ -28,6 +28,8 @@ const row: fc.Arbitrary<SpendLogRow> = fc
     completion: count,
     cached: count,
     reasoning: count,
+    audio: count,
+    spoken: count,
     user: name,
     team: name,
     end_user: name,
@@ -59,8 +61,8 @@ const row: fc.Arbitrary<SpendLogRow> = fc
         usage_object: {
           prompt_tokens: made.prompt,
           completion_tokens: made.completion,
-          prompt_tokens_details: { cached_tokens: made.cached },
-          completion_tokens_details: { reasoning_tokens: made.reasoning },
+          prompt_tokens_details: { cached_tokens: made.cached, audio_tokens: made.audio, text_tokens: null },
+          completion_tokens_details: { reasoning_tokens: made.reasoning, audio_tokens: made.spoken },
         },
       },
     }),
@@ -93,13 +95,18 @@ describe("LiteLLM's row and its webhook", () => {
     );
   });
 
-  test("give the same id, time, cost and payer in the webhook's first generation, which is Python's text", () => {
+  test("give the same events but for the provider in the webhook's first generation, which is Python's text", () => {
     fc.assert(
       fc.property(
         row.filter(({ end_user: user, model }) => user !== 'None' && model !== 'None'),
         (wire) => {
           const fromTable = fromRow(parseSpendRow(wire));
           const pushed = fromWebhook(JSON.parse(JSON.stringify(toPayload(wire, true))), 0);
+          // It names no provider, as the rows of its time: all else of an event is the same, the split of tokens too.
+          for (const mode of ['cost', 'tokens', 'litellm'] as const) {
+            expect(eventsOf(pushed, mode)).toEqual(eventsOf({ ...fromTable, provider: null }, mode));
+          }
+          expect(pushed.tags).toEqual(fromTable.tags);
           const seen = ({ id, startedAt, spend, prompt, completion, total, endUser, team, user }: typeof pushed) => ({
             ...{ id, startedAt, spend, prompt, completion, total, endUser },
             team: team ?? '',
