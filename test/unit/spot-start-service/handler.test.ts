@@ -522,3 +522,15 @@ test.each([
   });
   expect(lines.join('') + JSON.stringify(body)).not.toContain('pa55word');
 });
+
+test('stops nothing that another replica has made anew since the look', async () => {
+  let looks = 0;
+  const dead = { ...running, id: 'dead', state: 'dead' };
+  const { send, done, world } = arrange(() => ({
+    listContainers: async () => [++looks < 3 ? dead : running],
+  }));
+  world.stack = { ...inactive, status: 'active' };
+  // The index and the call's own look have seen the dead one.
+  expect(await send()).toMatchObject({ status: 200, body: { details: { status: 'healthy' } } });
+  expect({ looks: looks >= 3, done }).toEqual({ looks: true, done: [] });
+});
