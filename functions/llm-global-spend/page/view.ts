@@ -3,6 +3,7 @@ import type { Budgets } from '../budgets/check.ts';
 import type { BudgetState } from '../budgets/state.ts';
 import { type Day, nextDay, toDayIn } from '../days.ts';
 import { createReadPart } from '../parts.ts';
+import { foldGroups } from '../report/fold.ts';
 import type { Dimension, SpendQuery } from '../report/query.ts';
 import type { Note, Reports, SpendReport, Totals } from '../report/report.ts';
 import { maxDayColumns } from './series.ts';
@@ -63,11 +64,23 @@ export async function readView(
   const readPart = createReadPart(signal, partsMs);
   const readTable = (dimension: TableDimension) =>
     readPart((parts) => reports.read({ ...query, groupBy: [dimension] }, { signal: parts }));
+  /** LiteLLM's summary has money alone; single requests, which teams need anyway, have all, where they are there in time. */
+  async function readUsers(): Promise<SpendReport | string> {
+    const [alone, both] = await Promise.all([
+      readTable('user'),
+      readPart((parts) => reports.read({ ...query, groupBy: ['team', 'user'] }, { signal: parts })),
+    ]);
+    if (typeof both === 'string' || (typeof alone !== 'string' && alone.tokens !== null)) return alone;
+    const groups = foldGroups('user', both.groups)
+      .map(({ id, name, ...amounts }) => ({ by: { user: { id, name } }, ...amounts }))
+      .sort((left, right) => (left.spend < right.spend ? 1 : -1));
+    return { ...both, groupBy: ['user'], groups };
+  }
   const isFiltered = Object.keys(query.filters).length > 0;
   const [totals, chart, model, team, user, key, states] = await Promise.all([
     reports.totals(context),
     readChart(),
-    ...([readTable('model'), readTable('team'), readTable('user'), readTable('key')] as const),
+    ...([readTable('model'), readTable('team'), readUsers(), readTable('key')] as const),
     isFiltered ? [] : readPart((parts) => budgets.states(parts)),
   ]);
   // What a table does not tell (the tokens of users, say) shows in it; what it lacks has to be said.

@@ -1,6 +1,6 @@
 import { addAmounts, type Column, type DayCells, noAmounts, splitTags } from '../cells/cell.ts';
 import type { Dimension } from './query.ts';
-import type { Amounts } from './report.ts';
+import type { Amounts, Label, SpendGroup } from './report.ts';
 
 /** Which values of a column count. */
 export type ValueFilters = Partial<Record<Column, ReadonlySet<string>>>;
@@ -16,6 +16,21 @@ export const columnsOf = (dimensions: readonly Dimension[], filters: ValueFilter
     ...(Object.keys(filters) as Column[]),
   ]),
 ];
+
+/** Adds the groups of a report up by one of its dimensions; what one group does not tell, their sum does not. */
+export function foldGroups(dimension: Dimension, groups: readonly SpendGroup[]): (Label & Amounts)[] {
+  const folded = new Map<string, Label & Amounts>();
+  for (const { by, ...amounts } of groups) {
+    const label = by[dimension] ?? { id: '', name: '' };
+    let sum = folded.get(label.id);
+    if (sum === undefined) {
+      sum = { ...label, ...noAmounts() };
+      folded.set(label.id, sum);
+    }
+    addAmounts(sum, amounts);
+  }
+  return [...folded.values()];
+}
 
 /**
  * Adds days up to a total and its groups. Groups sum to the total exactly, but for tags, where a request counts for each

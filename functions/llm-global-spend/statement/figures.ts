@@ -3,6 +3,7 @@ import { HttpError } from '#shared/errors.ts';
 import { formatUsd, type PicoUsd, parseUsd } from '#shared/money.ts';
 import { floatNoise } from '../cells/cell.ts';
 import { type Day, toDay } from '../days.ts';
+import { foldGroups } from '../report/fold.ts';
 import { type Amounts, type Label, type Note, type Reports, type SpendReport, toQuery } from '../report/report.ts';
 
 export const statementTables = ['team', 'user', 'key', 'provider', 'day'] as const;
@@ -51,33 +52,10 @@ const toAmounts = ({ spend, requests, tokens }: Amounts): StatementAmounts => ({
   total_tokens: tokens?.total ?? null,
 });
 
-const addKnown = (left: number | null, right: number | null) => (left === null || right === null ? null : left + right);
-
-/** Adds the groups of a report up by one of its dimensions; what one group does not tell, their sum does not. */
-function foldBy(table: StatementTable, { groups }: SpendReport): (Label & Amounts)[] {
-  const folded = new Map<string, Label & Amounts>();
-  for (const { by, ...group } of groups) {
-    const label = by[table] ?? { id: '', name: '' };
-    const known = folded.get(label.id);
-    if (known === undefined) {
-      folded.set(label.id, { ...label, ...group });
-      continue;
-    }
-    const [left, right] = [known.tokens, group.tokens];
-    known.spend += group.spend;
-    known.requests = addKnown(known.requests, group.requests);
-    known.tokens =
-      left === null || right === null
-        ? null
-        : { input: left.input + right.input, output: left.output + right.output, total: left.total + right.total };
-  }
-  return [...folded.values()];
-}
-
 /** Days in their order, all else by spend; equal spends by id, so that the same figures are the same text. */
 function toLines(table: StatementTable, report: SpendReport): StatementLine[] {
   const order = (left: string, right: string) => (left < right ? -1 : left > right ? 1 : 0);
-  const lines = foldBy(table, report).toSorted((left, right) => {
+  const lines = foldGroups(table, report.groups).toSorted((left, right) => {
     if (table === 'day' || left.spend === right.spend) return order(left.id, right.id);
     return left.spend < right.spend ? 1 : -1;
   });

@@ -9,7 +9,7 @@ import { renderPage } from '../../../functions/llm-global-spend/page/page.ts';
 import { toStackedDays } from '../../../functions/llm-global-spend/page/series.ts';
 import { readView } from '../../../functions/llm-global-spend/page/view.ts';
 import { parseQuery } from '../../../functions/llm-global-spend/report/query.ts';
-import { toQuery } from '../../../functions/llm-global-spend/report/report.ts';
+import { type SpendReport, toQuery } from '../../../functions/llm-global-spend/report/report.ts';
 import { createFactReports, type SpendFact } from '../../support/spend-reports.ts';
 
 const now = new Date('2026-11-21T12:00:00Z');
@@ -144,6 +144,41 @@ describe('the view', () => {
     const view = await readView(query, { reports, budgets: noBudgets, now, signal, partsMs: 1000 });
     expect(view.notes).toEqual([{ code: 'no_history', message: 'Ever: Earlier days are missing' }]);
     expect(renderPage(view, now).body).toContain('This is not all');
+  });
+
+  it('has the requests and tokens of users from single requests where the summary has money alone', async () => {
+    const reports = createFactReports(
+      [
+        ...facts,
+        { day: '2026-11-03', usd: '2', team: 't2', user: 'u', input: 7 },
+        { day: '2026-11-03', usd: '9', user: 'v' },
+      ],
+      () => now,
+    );
+    const read = reports.read;
+    reports.read = async (asked, context) => {
+      const report = await read(asked, context);
+      if (asked.groupBy.join() !== 'user') return report;
+      const groups = report.groups.map((group) => ({ ...group, requests: null, tokens: null }));
+      return { ...report, groups, requests: null, tokens: null };
+    };
+    const view = async () => {
+      const { tables } = await readView(query, { reports, budgets: noBudgets, now, signal, partsMs: 1000 });
+      return (tables.user as SpendReport).groups.map(({ by, spend, tokens }) => [
+        by.user?.id,
+        formatUsd(spend),
+        tokens?.input,
+      ]);
+    };
+    expect(await view()).toEqual([
+      ['v', '9', 0],
+      ['u', '3', 7],
+    ]);
+    reports.unsupported.add('team');
+    expect(await view()).toEqual([
+      ['v', '9', undefined],
+      ['u', '3', undefined],
+    ]);
   });
 
   it('is by day alone where models cannot be told with days', async () => {
