@@ -18,8 +18,8 @@ export interface AuthCall {
   rawBody(): Promise<Buffer>;
 }
 
-/** Resolves with the caller; throws HttpError 401 `unauthorized` or 403 `cross_site`. */
-export type Authenticate = (call: AuthCall) => Promise<Caller>;
+/** Gives the caller, or a promise of it, which rejects with HttpError 401 `unauthorized` or 403 `cross_site`. */
+export type Authenticate = (call: AuthCall) => Caller | Promise<Caller>;
 
 interface SecretSource {
   readonly name: string;
@@ -94,7 +94,9 @@ export function createAuthenticate(settings: AuthSettings, realm: string): Authe
   ];
   if (problems.length > 0) throw new ConfigError(problems);
 
-  return async (call) => {
+  const admitted = createAdmitted();
+
+  async function admit(call: AuthCall): Promise<Caller> {
     if (settings.ALLOW_SCHEDULED_TICK && isScheduledTick(call)) {
       return { name: 'cron-connector', method: 'scheduled-tick' };
     }
@@ -111,12 +113,15 @@ export function createAuthenticate(settings: AuthSettings, realm: string): Authe
     }
     if (methods.has('api-key')) {
       const presented = presentedKey(call.headers);
-      const name = presented && findCaller(apiKeys.read() ?? '', presented.key);
+      const lines = apiKeys.read() ?? '';
+      const name = presented && findCaller(lines, presented.key);
       if (presented !== undefined && name !== undefined) {
         if (presented.basic && !safeMethods.has(call.method) && !isSameOrigin(call)) {
           throw new HttpError(403, 'A page of another site sent this call', { code: 'cross_site' });
         }
-        return { name, method: 'api-key' };
+        const caller: Caller = { name, method: 'api-key' };
+        if (!presented.basic) admitted.remember(lines, call.headers, caller);
+        return caller;
       }
     }
     if (methods.has('none')) return { name: 'anonymous', method: 'none' };
@@ -124,6 +129,46 @@ export function createAuthenticate(settings: AuthSettings, realm: string): Authe
       code: 'unauthorized',
       headers: methods.has('api-key') ? { 'WWW-Authenticate': `Basic realm="${realm}", charset="UTF-8"` } : {},
     });
+  }
+
+  // With other methods beside it, which one counts is for the whole check to say.
+  if (!methods.has('api-key') || methods.has('hmac')) return admit;
+  // A call with a credential is no tick.
+  return (call) => admitted.find(apiKeys.read() ?? '', call.headers) ?? admit(call);
+}
+
+const maxAdmitted = 1_000;
+
+/**
+ * Who was admitted by which header, so that a key is taken apart and compared once and not with each call. Only texts that
+ * were admitted are in it, and all of it is forgotten when the secret changes. A text that is not in it is told from those
+ * that are by a hash with a seed of its own per process: time says nothing of how far two texts are alike.
+ */
+function createAdmitted() {
+  let keys = '';
+  const byAuthorization = new Map<string, Caller>();
+  const byApiKey = new Map<string, Caller>();
+  /** Where the text and the map are that tell the caller; a call with both headers is looked at anew each time. */
+  const placeOf = ({ authorization, 'x-api-key': key }: IncomingHttpHeaders) => {
+    if (authorization !== undefined)
+      return key === undefined ? { text: authorization, map: byAuthorization } : undefined;
+    return typeof key === 'string' ? { text: key, map: byApiKey } : undefined;
+  };
+  return {
+    find(lines: string, headers: IncomingHttpHeaders): Caller | undefined {
+      const place = lines === keys ? placeOf(headers) : undefined;
+      return place?.map.get(place.text);
+    },
+    remember(lines: string, headers: IncomingHttpHeaders, caller: Caller) {
+      const place = placeOf(headers);
+      if (place === undefined) return;
+      if (lines !== keys || place.map.size >= maxAdmitted) {
+        byAuthorization.clear();
+        byApiKey.clear();
+      }
+      keys = lines;
+      place.map.set(place.text, caller);
+    },
   };
 }
 

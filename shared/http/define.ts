@@ -36,7 +36,7 @@ const defaultErrorBody = ({ message, code, more }: Problem, callId: string) => (
 function withCallId(response: FunctionResponse, callId: string): FunctionResponse {
   const { headers = {} } = response;
   if (Array.isArray(headers)) {
-    const named = headers.some(([name]) => name.toLowerCase() === 'x-call-id');
+    const named = headers.some(([name]) => name.length === 9 && name.toLowerCase() === 'x-call-id');
     return named ? response : { ...response, headers: [...headers, ['X-Call-Id', callId]] };
   }
   const named = Object.keys(headers).some((name) => name.toLowerCase() === 'x-call-id');
@@ -60,7 +60,7 @@ export function defineFunction(options: FunctionOptions, handler: FunctionHandle
     let failure: unknown;
     try {
       let admitted = event;
-      caller = await authenticate({
+      const admission = authenticate({
         method: event.method,
         path: event.path,
         headers: event.headers,
@@ -71,9 +71,13 @@ export function defineFunction(options: FunctionOptions, handler: FunctionHandle
           return bytes;
         },
       });
+      // Only what is a promise is waited for: each wait costs a call a turn of the microtask queue.
+      caller = admission instanceof Promise ? await admission : admission;
       const isTick = caller.method === 'scheduled-tick';
-      const examined = isTick ? undefined : await doctor?.(admitted, context, lastTick);
-      response = examined ?? (await handler(admitted, { ...context, caller }));
+      const examined = isTick ? undefined : doctor?.(admitted, context, lastTick);
+      response =
+        (examined && (await examined)) ??
+        (await handler(admitted, { callId: context.callId, signal: context.signal, log: context.log, caller }));
       if (isTick) lastTick = { at: new Date().toISOString(), status: response.status };
     } catch (error) {
       failure = error;

@@ -69,12 +69,11 @@ export function createDoctor(
     }
   }
 
-  return async (
+  async function answer(
     event: FunctionEvent,
     context: FunctionContext,
     lastTick: Tick | undefined,
-  ): Promise<FunctionResponse | undefined> => {
-    if (!event.path.startsWith(path) || event.method !== 'GET') return undefined;
+  ): Promise<FunctionResponse | undefined> {
     switch (event.path.slice(path.length)) {
       case '':
         return json(200, {
@@ -100,5 +99,13 @@ export function createDoctor(
       default:
         return undefined;
     }
-  };
+  }
+
+  /** undefined, and no promise, for a call that is not the doctor's: most are not. */
+  return (
+    event: FunctionEvent,
+    context: FunctionContext,
+    lastTick: Tick | undefined,
+  ): Promise<FunctionResponse | undefined> | undefined =>
+    event.method === 'GET' && event.path.startsWith(path) ? answer(event, context, lastTick) : undefined;
 }

@@ -4,9 +4,11 @@ import type { Socket } from 'node:net';
 // A caller with a body that is too large may send this much more than twice the limit before the connection ends.
 const droppedBytes = 1024 * 1024;
 
+export type Refusal = 'too-large' | 'too-slow';
+
 export interface BodyLimits {
   maxBytes: number;
-  /** Silence in the middle of a body, in ms, after which `too-slow` is emitted; 0 is never. */
+  /** Silence in the middle of a body, in ms, after which it is refused as `too-slow`; 0 is never. */
   idleMs: number;
 }
 
@@ -19,6 +21,7 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
   return class CountedRequest extends IncomingMessage {
     #received = 0;
     #idleTimer: NodeJS.Timeout | undefined;
+    #onRefused: ((reason: Refusal) => void) | undefined;
     // Node sets `socket` to null when the reader of a request leaves its loop.
     readonly #connection: Socket;
 
@@ -27,8 +30,12 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
       this.#connection = socket;
     }
 
-    /** Watches a body that does not come with its head: most do, and are whole by the next tick. */
-    watchBody(): void {
+    /**
+     * Tells once of a body that is refused. Watches one that does not come with its head: most do, and are whole by the
+     * next tick.
+     */
+    watchBody(onRefused: (reason: Refusal) => void): void {
+      this.#onRefused = onRefused;
       if (idleMs > 0) process.nextTick(CountedRequest.#watch, this);
     }
 
@@ -42,7 +49,13 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
     static #onIdle(request: CountedRequest) {
       // There is no room for more: whoever reads the body is the slow one.
       if (request.readableLength >= request.readableHighWaterMark) request.#idleTimer?.refresh();
-      else request.emit('too-slow');
+      else request.#refuse('too-slow');
+    }
+
+    #refuse(reason: Refusal) {
+      const tell = this.#onRefused;
+      this.#onRefused = undefined;
+      tell?.(reason);
     }
 
     override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
@@ -53,7 +66,7 @@ export function createRequestClass({ maxBytes, idleMs }: BodyLimits) {
       this.#idleTimer?.refresh();
       this.#received += chunk.length;
       if (this.#received > maxBytes && !this.destroyed) {
-        this.emit('too-large');
+        this.#refuse('too-large');
         this.destroy(new Error(`The request body is larger than ${maxBytes} bytes`));
       }
       // What nobody wants is read and dropped, so that the caller can finish and see the answer; but not for ever.

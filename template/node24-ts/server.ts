@@ -11,8 +11,10 @@ import { parseGoDuration, parseServerSettings } from './settings.ts';
 const safeCallId = /^[\w.:-]{1,128}$/;
 
 function readCallId({ headers }: IncomingMessage): string {
-  const given = [headers['x-request-id'], headers['x-call-id']];
-  return given.find((id): id is string => typeof id === 'string' && safeCallId.test(id)) ?? randomUUID();
+  const requestId = headers['x-request-id'];
+  if (typeof requestId === 'string' && safeCallId.test(requestId)) return requestId;
+  const callId = headers['x-call-id'];
+  return typeof callId === 'string' && safeCallId.test(callId) ? callId : randomUUID();
 }
 
 /** RFC 9112 3.2: two Host fields are an attack or a mistake. Node takes the first and says nothing. */
@@ -41,8 +43,33 @@ function toEvent(request: IncomingMessage): FunctionEvent {
   };
 }
 
-async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse, log: Logger) {
+type CountedRequest = InstanceType<ReturnType<typeof createRequestClass>>;
+
+async function answer(
+  handler: Handler,
+  request: CountedRequest,
+  response: ServerResponse,
+  log: Logger,
+  onClosed: () => void,
+) {
   const callId = readCallId(request);
+  const gone = new AbortController();
+  response.once('close', () => {
+    onClosed();
+    if (!response.writableFinished) gone.abort();
+  });
+  request.watchBody((reason) => {
+    if (reason === 'too-large') {
+      sendError(response, 413, 'The request body is larger than this function takes', 'body_too_large', callId);
+    } else {
+      const { socket } = response;
+      if (response.headersSent) socket?.destroy();
+      // After the answer: what is left of the body is not waited for.
+      else response.once('finish', () => socket?.destroy());
+      sendError(response, 408, 'The rest of the request body did not come in time', 'body_too_slow', callId);
+    }
+    gone.abort();
+  });
   // `http://other/path` is for proxies that let callers choose where a call goes: no function of ours does.
   if (!request.url?.startsWith('/')) {
     return sendError(response, 400, 'The request target must be a path', 'bad_request_target', callId);
@@ -52,22 +79,6 @@ async function answer(handler: Handler, request: IncomingMessage, response: Serv
     return sendError(response, 400, 'The request has two Host fields', 'bad_request', callId);
   }
   const callLog = log.child({ call_id: callId });
-  const gone = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
-  });
-  request.once('too-large', () => {
-    sendError(response, 413, 'The request body is larger than this function takes', 'body_too_large', callId);
-    gone.abort();
-  });
-  request.once('too-slow', () => {
-    const { socket } = response;
-    if (response.headersSent) socket?.destroy();
-    // After the answer: what is left of the body is not waited for.
-    else response.once('finish', () => socket?.destroy());
-    sendError(response, 408, 'The rest of the request body did not come in time', 'body_too_slow', callId);
-    gone.abort();
-  });
   try {
     const result = await handler(toEvent(request), { callId, signal: gone.signal, log: callLog });
     sendResponse(request.method === 'HEAD', response, result, callLog);
@@ -154,18 +165,16 @@ export async function serve(create: CreateFunction, env: NodeJS.ProcessEnv = pro
       requestTimeout: 0,
     };
     const onRequest = (request: IncomingMessage, response: ServerResponse) => {
-      const path = request.url?.split('?', 1)[0];
+      const path = request.url?.startsWith('/_/') ? request.url.split('?', 1)[0] : undefined;
       if (path === '/_/health' || path === '/_/ready') {
         const ready = path === '/_/health' || !isStopping();
         response.writeHead(ready ? 200 : 503, { 'Content-Type': 'text/plain' }).end(ready ? 'OK' : 'Stopping');
         return;
       }
       inFlight += 1;
-      response.once('close', () => {
+      answer(handler, request as CountedRequest, response, log, () => {
         inFlight -= 1;
       });
-      (request as InstanceType<typeof CountedRequest>).watchBody();
-      answer(handler, request, response, log);
     };
     const server =
       tls === undefined

@@ -1,3 +1,4 @@
+import { toIso } from '#shared/iso.ts';
 import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Outcome } from '../road/observer.ts';
 import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
@@ -151,8 +152,8 @@ class CallRecorder implements CallObserver, Running {
       upstream_id: told?.id ?? null,
       litellm_call_id: this.#litellmCallId,
       billed_by: backend?.billedBy ?? (this.#litellmCallId === null ? null : 'litellm'),
-      started_at: new Date(this.#startedAt).toISOString(),
-      ended_at: new Date(now()).toISOString(),
+      started_at: toIso(this.#startedAt),
+      ended_at: toIso(now()),
       caller: facts.caller.name,
       end_user: facts.endUser ?? null,
       model,

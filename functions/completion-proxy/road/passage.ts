@@ -84,6 +84,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     this.#hidesUsage = hidesUsage;
     const { firstByteMs, totalMs } = this.#upstream.backend.timeouts;
     const { signal } = this.#call.request;
+    // Never removed, which would cost as much again: the signal goes with the call, and a settled attempt does nothing.
     signal.addEventListener('abort', this.#onAbort, { once: true });
     this.#patience.begin(firstByteMs, totalMs);
     this.#call.observer?.attemptStarted?.(this.attempt);
@@ -339,7 +340,6 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     this.#isSettled = true;
     this.#state = 'done';
     this.#patience.clear();
-    this.#call.request.signal.removeEventListener('abort', this.#onAbort);
     this.#standing.leave();
     if (this.#call.isDraining) this.#call.endDrained();
   }

@@ -1,7 +1,7 @@
 import { HttpError } from '#shared/errors.ts';
 import { toProblem } from '#shared/http/problem.ts';
 import type { Upstream } from '../backends/upstream.ts';
-import { dialectOf, findLlmRoute } from '../routing/llm-route.ts';
+import { dialectOf, findLlmRoute, type LlmRoute } from '../routing/llm-route.ts';
 import { planCall } from '../routing/plan.ts';
 import { type RequestScan, scanRequest, withModel } from '../routing/request-scan.ts';
 import { readTrace } from '../traces/trace.ts';
@@ -27,6 +27,7 @@ export interface RoadOptions extends AttemptOptions {
 export type Road = (request: RoadRequest) => Promise<RoadAnswer>;
 
 const nothing: RequestScan = { isJson: false, ambiguous: false };
+const emptyHead = Buffer.alloc(0);
 const keptMethods = new Set(['PUT', 'DELETE', 'OPTIONS', 'GET', 'HEAD']);
 
 /** `GET /v1/models/<id>` names a model in its path. */
@@ -42,17 +43,22 @@ function modelInPath({ method, path }: RoadRequest): string | undefined {
 export function createRoad(options: RoadOptions): Road {
   const { upstreams, modelAliases, retryBodyBytes, ssePingMs, observe } = options;
 
-  return async (request) => {
-    const route = findLlmRoute(request.method, request.path);
-    let body: KeptBody | undefined;
+  function takeBody(request: RoadRequest, route: LlmRoute | undefined) {
+    if (!request.hasBody) return undefined;
+    if (route === undefined && !keptMethods.has(request.method)) return { head: emptyHead, stream: request.body };
+    return keepBody(request.body, retryBodyBytes, request.headers['content-length']);
+  }
+
+  function begin(
+    request: RoadRequest,
+    route: LlmRoute | undefined,
+    given: KeptBody | undefined,
+    { resolve, reject }: { resolve: (answer: RoadAnswer) => void; reject: (error: unknown) => void },
+  ): void {
+    let body = given;
     let scan = nothing;
-    if (request.hasBody) {
-      if (route !== undefined || keptMethods.has(request.method)) {
-        const kept = keepBody(request.body, retryBodyBytes, request.headers['content-length']);
-        body = kept instanceof Promise ? await kept : kept;
-      } else body = { head: Buffer.alloc(0), stream: request.body };
-      if (route !== undefined)
-        scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
+    if (body !== undefined && route !== undefined) {
+      scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
     }
     if (scan.ambiguous) {
       throw new HttpError(400, 'The body names "model", "stream", "user" or "metadata" twice', {
@@ -90,10 +96,18 @@ export function createRoad(options: RoadOptions): Road {
       observer?.ended?.('refused', toProblem(error).status);
       throw error;
     }
-    return new Promise((resolve, reject) => {
-      const call = new Call({ request, route, scan, facts }, observer, resolve, reject);
-      if (stream && ssePingMs > 0 && route !== undefined && dialect !== 'ollama') call.keepAlive(ssePingMs);
-      attempt(call, plan, body, options);
+    const call = new Call({ request, route, scan, facts }, observer, resolve, reject);
+    if (stream && ssePingMs > 0 && route !== undefined && dialect !== 'ollama') call.keepAlive(ssePingMs);
+    attempt(call, plan, body, options);
+  }
+
+  // One promise for the whole way; what is thrown on it rejects.
+  return (request) =>
+    new Promise((resolve, reject) => {
+      const route = findLlmRoute(request.method, request.path);
+      const ways = { resolve, reject };
+      const body = takeBody(request, route);
+      if (body instanceof Promise) body.then((kept) => begin(request, route, kept, ways)).catch(reject);
+      else begin(request, route, body, ways);
     });
-  };
 }

@@ -54,6 +54,38 @@ describe('api-key', () => {
     });
   });
 
+  it('forgets who was admitted as soon as the secret is another one', async () => {
+    let lines = 'bob:k2';
+    const rotated = createAuthenticate(
+      settings({ 'function-api-key': { name: 'function-api-key', read: () => lines } }),
+      'test',
+    );
+    const headers = { authorization: 'Bearer k2' };
+    for (let times = 0; times < 2; times += 1) expect(await rotated(call(headers))).toMatchObject({ name: 'bob' });
+    lines = 'bob:k3\nann:k4';
+    await expect(rotated(call(headers))).rejects.toMatchObject({ status: 401 });
+    expect(await rotated(call({ authorization: 'Bearer k4' }))).toMatchObject({ name: 'ann' });
+    lines = 'eve:k2';
+    expect(await rotated(call(headers))).toMatchObject({ name: 'eve' });
+  });
+
+  it('does not take in one header what it admitted in the other', async () => {
+    const own = createAuthenticate(settings(), 'test');
+    await own(call({ authorization: 'Bearer k2' }));
+    await expect(own(call({ 'x-api-key': 'Bearer k2' }))).rejects.toMatchObject({ status: 401 });
+    await own(call({ 'x-api-key': 'k2' }));
+    await expect(own(call({ authorization: 'k2' }))).rejects.toMatchObject({ status: 401 });
+  });
+
+  it('knows many callers more than it remembers', async () => {
+    const lines = Array.from({ length: 1_100 }, (_, index) => `c${index}:key-${index}`).join('\n');
+    const many = createAuthenticate(settings({ 'function-api-key': secret('function-api-key', lines) }), 'test');
+    for (let index = 0; index < 1_100; index += 1) {
+      expect(await many(call({ 'x-api-key': `key-${index}` }))).toMatchObject({ name: `c${index}` });
+    }
+    expect(await many(call({ 'x-api-key': 'key-0' }))).toMatchObject({ name: 'c0' });
+  });
+
   it('refuses an unsafe call that a page of another site sent with a remembered password', async () => {
     const headers = { authorization: basic('', 'k2'), 'sec-fetch-site': 'cross-site' };
     await expect(authenticate(call(headers, { method: 'POST' }))).rejects.toMatchObject({ code: 'cross_site' });
