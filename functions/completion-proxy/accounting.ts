@@ -19,6 +19,7 @@ import { createUsageSender } from './records/usage-sender.ts';
 import type { CallFacts, Observe } from './road/observer.ts';
 import { openTraces } from './traces/open.ts';
 import { createUiRoutes } from './ui/routes.ts';
+import type { Prices } from './usage/prices.ts';
 
 /** What the gateway knows of the calls that pass: who may make them, what they used, and how they ended. */
 export interface Accounting {
@@ -34,6 +35,7 @@ export interface AccountingParts {
   upstreams: readonly Upstream[];
   journal: Journal;
   log: Logger;
+  prices: Prices;
   now: () => number;
   clock: () => number;
   /** Told of each record as well. */
@@ -126,7 +128,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
 
   const running = new Set<Running>();
   return {
-    observe: createRecorder({ running, prices: settings.PRICES, sinks, content, now, clock }),
+    observe: createRecorder({ running, prices: parts.prices, sinks, content, now, clock }),
     limits,
     routes: [
       ...createRecordRoutes({ history, journal, limits, metrics, now }),

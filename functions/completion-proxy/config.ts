@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import * as z from 'zod';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
@@ -7,7 +8,7 @@ import { type Backend, kinds } from './backends/backend.ts';
 import { type BackendDefaults, parseBackends, toBackend } from './backends/parse.ts';
 import { type Policies, parsePolicies } from './callers/policy.ts';
 import defaultPrices from './usage/default-prices.json' with { type: 'json' };
-import { readPrices } from './usage/prices.ts';
+import { type Prices, readPrices } from './usage/prices.ts';
 
 const text = (fallback: string) => z.string().default(fallback);
 const milliseconds = (fallback: number) => integer({ fallback, max: 86_400_000 });
@@ -47,6 +48,17 @@ function parseJson(name: string, text: string): unknown {
   } catch {
     throw new ConfigError([`${name}: is not JSON`]);
   }
+}
+
+/** LiteLLM's own table is 1.5 MB: a file, and no variable. */
+function readPriceFile(path: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    throw new ConfigError([`PRICES_FILE: cannot be read`]);
+  }
+  return parseJson('PRICES_FILE', text);
 }
 
 function parsePatterns(text: string | undefined): RegExp[] {
@@ -106,7 +118,8 @@ export const settings = z.object({
   CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),
   FORWARD_AUTHORIZATION: flag(false),
   COLLECT_STREAM_USAGE: flag(false),
-  PRICES: parsed((text) => readPrices(defaultPrices, text === undefined ? {} : parseJson('PRICES', text))),
+  PRICES_FILE: parsed((path) => (path === undefined ? {} : readPriceFile(path))),
+  PRICES: parsed((text) => (text === undefined ? {} : parseJson('PRICES', text))),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
   HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
   HISTORY_CONTENT: z.enum(['none', 'full']).default('none'),
@@ -131,6 +144,7 @@ export type Settings = z.infer<typeof settings>;
 export interface Config {
   settings: Settings;
   backends: Backend[];
+  prices: Prices;
 }
 
 const toDefaults = (given: Settings): BackendDefaults => ({
@@ -175,5 +189,10 @@ async function readBackends(given: Settings, secret: (name: string) => Secret): 
 /** Throws ConfigError that names every bad setting and shows no value. */
 export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   const given = loadSettings(settings, env);
-  return { settings: given, backends: await readBackends(given, (name) => readSecret(name, env)) };
+  const prices = readPrices(
+    { name: 'our own table', table: defaultPrices },
+    { name: 'PRICES_FILE', table: given.PRICES_FILE },
+    { name: 'PRICES', table: given.PRICES },
+  );
+  return { settings: given, prices, backends: await readBackends(given, (name) => readSecret(name, env)) };
 }

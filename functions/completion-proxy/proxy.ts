@@ -88,6 +88,7 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     upstreams,
     journal,
     log: ownLog,
+    prices: config.prices,
     now: Date.now,
     clock,
     ...(sink === undefined ? {} : { sink }),

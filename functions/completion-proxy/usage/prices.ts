@@ -19,8 +19,8 @@ type Price = { [Type in keyof Required<Tokens>]?: PicoUsd };
 /** The price of each model; names are compared as they are written, then without what stands before the last slash. */
 export type Prices = ReadonlyMap<string, Price>;
 
-function toPrice(model: string, given: unknown): Price {
-  if (typeof given !== 'object' || given === null) throw new ConfigError([`PRICES: ${model} must be an object`]);
+function toPrice(table: string, model: string, given: unknown): Price {
+  if (typeof given !== 'object' || given === null) throw new ConfigError([`${table}: ${model} must be an object`]);
   const price: Price = {};
   for (const [name, value] of Object.entries(given)) {
     const type = priceNames[name as keyof typeof priceNames];
@@ -31,7 +31,7 @@ function toPrice(model: string, given: unknown): Price {
       if (usd < 0n) throw new RangeError();
       price[type] = usd;
     } catch {
-      throw new ConfigError([`PRICES: ${name} of ${model} must be USD per token, such as 0.00000015`]);
+      throw new ConfigError([`${table}: ${name} of ${model} must be USD per token, such as 0.00000015`]);
     }
   }
   return price;
@@ -42,14 +42,14 @@ function toPrice(model: string, given: unknown): Price {
  * we do not know are left aside (LiteLLM's table has dozens). Later tables override models of earlier ones whole.
  * Throws ConfigError.
  */
-export function readPrices(...tables: unknown[]): Prices {
+export function readPrices(...tables: { name: string; table: unknown }[]): Prices {
   const prices = new Map<string, Price>();
-  for (const table of tables) {
+  for (const { name, table } of tables) {
     if (typeof table !== 'object' || table === null || Array.isArray(table)) {
-      throw new ConfigError(['PRICES: must be an object of models']);
+      throw new ConfigError([`${name}: must be an object of models`]);
     }
     for (const [model, given] of Object.entries(table)) {
-      if (model !== 'sample_spec') prices.set(model, toPrice(model, given));
+      if (model !== 'sample_spec') prices.set(model, toPrice(name, model, given));
     }
   }
   return prices;

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatUsd } from '#shared/money.ts';
-import { costOf, findPrice, readPrices, toCostUsd } from '../../../functions/completion-proxy/usage/prices.ts';
+import {
+  costOf,
+  findPrice,
+  readPrices as readNamed,
+  toCostUsd,
+} from '../../../functions/completion-proxy/usage/prices.ts';
+
+const readPrices = (...tables: unknown[]) => readNamed(...tables.map((table) => ({ name: 'PRICES', table })));
 
 const prices = readPrices({
   sample_spec: { input_cost_per_token: 'a text' },
