@@ -212,6 +212,22 @@ export const bench: Bench = async (report) => {
       atMost('JSON: CPU per request against bare', ratioOf(json, 'cpu', 'ours', 'bare'), 1.4),
       atLeast('JSON: requests per second against Portkey', ratioOf(json, 'perSecond', 'ours', 'portkey'), 4),
       atMost('JSON: p99 against Portkey', ratioOf(json, 'p99', 'ours', 'portkey'), 1),
+      atLeast(
+        'accounting, JSON: requests per second against bare',
+        ratioOf(json, 'perSecond', 'accounting', 'bare'),
+        0.7,
+      ),
+      atMost('accounting, JSON: CPU per request against bare', ratioOf(json, 'cpu', 'accounting', 'bare'), 1.6),
+      atLeast(
+        'accounting, JSON: requests per second against Portkey',
+        ratioOf(json, 'perSecond', 'accounting', 'portkey'),
+        4,
+      ),
+      atMost(
+        'accounting, 500 streams: first byte p50 against ours',
+        ratioOf(streams, 'firstByteP50', 'accounting', 'ours'),
+        1.1,
+      ),
       atMost('one connection: ms added to direct', added, 0.5),
       atLeast('SSE: streams per second against bare', ratioOf(sse, 'perSecond', 'ours', 'bare'), 0.85),
       atMost('peak memory against bare', peaks.get('ours')! / peaks.get('bare')!, 1.2),

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -134,16 +134,31 @@ export async function startField(report: (line: string) => void): Promise<Field>
 
     const outfile = join(folder, 'completion-proxy', 'index.cjs');
     await bundle({ entry: join(root, 'functions/completion-proxy/index.ts'), outfile });
-    const ourPort = await freePort();
-    // As it is deployed: closed, and with its log of every call.
-    const settings = {
-      BACKEND_URL: backend,
-      FUNCTION_API_KEY: 'bench:bench-key',
-      HOST: '127.0.0.1',
-      PORT: String(ourPort),
+    const addOurs = async (name: string, more: Record<string, string>) => {
+      const port = await freePort();
+      // As it is deployed: closed, and with its log of every call.
+      const settings = {
+        BACKEND_URL: backend,
+        FUNCTION_API_KEY: 'bench:bench-key',
+        HOST: '127.0.0.1',
+        PORT: String(port),
+      };
+      // A store of its own, empty.
+      const store = join(folder, `${name}-store`);
+      rmSync(store, { recursive: true, force: true });
+      mkdirSync(store);
+      const child = runLogging(name, process.execPath, [outfile], { ...settings, TMPDIR: store, ...more });
+      await add(name, port, child, { Authorization: 'Bearer bench-key' });
     };
-    const ours = runLogging('ours', process.execPath, [outfile], settings);
-    await add('ours', ourPort, ours, { Authorization: 'Bearer bench-key' });
+    await addOurs('ours', {});
+    await addOurs('accounting', {
+      BACKEND_KIND: 'openai',
+      COLLECT_STREAM_USAGE: 'true',
+      PRICES: '{"fast": {"input_cost_per_token": 1e-7, "output_cost_per_token": 4e-7}}',
+      CALLERS: JSON.stringify({
+        bench: { models: ['*'], requests_per_minute: 1e8, tokens_per_minute: 1e11, daily_budget_usd: 10_000, admin: true },
+      }),
+    });
 
     const program = installPortkey(report);
     const portkeyPort = await freePort();

@@ -32,12 +32,16 @@ const events = Array.from({ length: chunks }, (_, index) =>
 /** When the callers of `slow` left, by the request's `user`; monotonic, so that another process can compare. */
 const leavings: Record<string, string> = {};
 
-function stream(res: ServerResponse, next: (send: () => void) => void) {
+/** For who asks with `stream_options`. */
+const usageEvent = `data: ${JSON.stringify({ id: 'chatcmpl-1', model: 'fast', choices: [], usage: { prompt_tokens: 300, completion_tokens: 200 } })}\n\n`;
+const lastWithUsage = Buffer.from(`${event({}, 'stop')}${usageEvent}data: [DONE]\n\n`);
+
+function stream(res: ServerResponse, tellsUsage: boolean, next: (send: () => void) => void) {
   res.writeHead(200, { 'Content-Type': 'text/event-stream' });
   let sent = 0;
   const send = () => {
     if (res.destroyed) return;
-    res.write(events[sent]);
+    res.write(tellsUsage && sent === chunks - 1 ? lastWithUsage : events[sent]);
     sent += 1;
     if (sent < chunks) next(send);
     else res.end();
@@ -65,7 +69,9 @@ function answer(req: IncomingMessage, res: ServerResponse) {
       }
       return;
     }
-    if (isStream) return stream(res, /"model":\s*"paced"/.test(head) ? (send) => setTimeout(send, 20) : setImmediate);
+    const tellsUsage = head.includes('"include_usage":true');
+    if (isStream)
+      return stream(res, tellsUsage, /"model":\s*"paced"/.test(head) ? (send) => setTimeout(send, 20) : setImmediate);
     const body = completion(received);
     res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': body.length }).end(body);
   });
