@@ -156,7 +156,13 @@ export async function startField(report: (line: string) => void): Promise<Field>
       COLLECT_STREAM_USAGE: 'true',
       PRICES: '{"fast": {"input_cost_per_token": 1e-7, "output_cost_per_token": 4e-7}}',
       CALLERS: JSON.stringify({
-        bench: { models: ['*'], requests_per_minute: 1e8, tokens_per_minute: 1e11, daily_budget_usd: 10_000, admin: true },
+        bench: {
+          models: ['*'],
+          requests_per_minute: 1e8,
+          tokens_per_minute: 1e11,
+          daily_budget_usd: 10_000,
+          admin: true,
+        },
       }),
     });
 
