@@ -156,6 +156,7 @@ describe('calls of every kind', () => {
     expect(await page.locator('.timing i').evaluateAll((parts) => parts.length)).toBe(2);
     await page.keyboard.press('Escape');
     await page.waitForSelector('dialog[open]', { state: 'detached' });
+    await expect.poll(() => page.url()).not.toContain('call=');
     await page.goBack();
     await page.waitForSelector('dialog[open]');
     expect(await page.textContent('dialog h2')).toBe(record.model);
@@ -257,8 +258,14 @@ describe('as it happens', () => {
     const page = await open('ops-key');
     await rows(page).first().click();
     await page.waitForSelector('dialog[open]');
-    expect(await page.locator('dialog section pre').first().textContent()).toContain('<b>Why?</b>');
+    expect(await page.locator('dialog section > pre').first().textContent()).toBe('user: <b>Why?</b>');
+    expect(await page.locator('dialog details pre').first().textContent()).toContain('"model":"lab-x"');
     expect(await page.locator('dialog section b').filter({ hasText: 'Why?' }).count()).toBe(0);
+    await page.keyboard.press('Escape');
+    await proxy.call('ada-key', { model: 'llama2', stream: true });
+    await page.locator('#rows tr', { hasText: 'llama2' }).click();
+    await page.waitForSelector('dialog[open] h2:text("llama2")');
+    expect(await page.locator('dialog section > pre').nth(1).textContent()).toMatch(/^\w+( \w+)+/);
   });
 
   test('nothing that a caller or a model is called becomes markup', async () => {

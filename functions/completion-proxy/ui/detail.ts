@@ -37,12 +37,6 @@ function attemptsOf(record) {
     el('li', toneOf(record), el('b', '', record.backend), ' ', record.outcome === 'client_abort' ? 'cancelled, since the caller had left' : last ? word(last) : endOf(record) + ', ' + record.status));
   return el('section', '', el('h3', '', record.attempts === 1 ? 'One attempt' : record.attempts + ' attempts'), list, before > 0 ? el('p', 'soft', 'Failed attempts are not billed.') : null);
 }
-function contentOf(record) {
-  if (record.prompt === undefined) {
-    return el('section', '', el('h3', '', 'Prompt and answer'), el('p', 'soft', main.dataset.content === 'true' ? 'They were not kept for this call.' : 'They are not kept: HISTORY_CONTENT is none.'));
-  }
-  return el('section', '', el('h3', '', 'Prompt'), el('pre', '', record.prompt || none), el('h3', '', 'Answer'), el('pre', '', record.completion || none));
-}
 function head(text, more) {
   const close = el('button', 'close', '✕');
   close.setAttribute('aria-label', 'Close');
@@ -72,6 +66,6 @@ function fill(record) {
       fact('upstream id', record.upstream_id === null ? '' : el('code', '', record.upstream_id)),
       fact('trace id', record.trace_id ? el('code', '', record.trace_id) : ''),
       fact('LiteLLM call id', record.litellm_call_id === null ? '' : el('code', '', record.litellm_call_id)))),
-    contentOf(record), raw);
+    ...contentOf(record), raw);
 }
 `;

@@ -45,7 +45,7 @@ function show() {
   const bad = records.filter((record) => toneOf(record) === 'bad').length;
   const first = records.map((record) => record.first_byte_ms);
   const cost = records.reduce((sum, record) => sum + (record.cost_usd === null ? 0n : pico(record.cost_usd)), 0n);
-  $('sum').textContent = records.length === 0 ? '' : 'of these ' + count(records.length) + ': ' + count(bad) + ' failed · first byte ' + ms(middleOf(first, 0.5)) + ' (median), ' + ms(middleOf(first, 0.95)) + ' (95 %) · ' + usdOfPico(cost);
+  $('sum').textContent = records.length === 0 ? '' : 'of these ' + count(records.length) + ': ' + count(bad) + ' failed · first byte ' + ms(middleOf(first, 0.5)) + ' (median), ' + ms(middleOf(first, 0.95)) + ' (95 %)' + (cost > 0n ? ' · ' + usdOfPico(cost) : '');
   for (const name of admin ? ['model', 'caller'] : ['model']) {
     const seen = [...new Set(records.map((record) => record[name]))].slice(0, 100);
     $(name + 's').replaceChildren(...seen.map((value) => { const option = el('option'); option.value = value; return option; }));

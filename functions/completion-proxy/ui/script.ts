@@ -1,4 +1,5 @@
 import { around } from './around.ts';
+import { content } from './content.ts';
 import { detail } from './detail.ts';
 import { now } from './now.ts';
 import { past } from './past.ts';
@@ -18,5 +19,5 @@ const admin = main.dataset.admin === 'true';
 const keeps = main.dataset.history === 'true';
 // Not location.href: an address with a password in it is none that fetch takes.
 const base = location.origin + location.pathname.replace(/ui\\/?$/, '');
-${words}${detail}${now}${past}${around}
+${words}${content}${detail}${now}${past}${around}
 })();`.replace(/^ +/gm, ''); // What indents it is for us; no text of it spans lines.

@@ -11,6 +11,7 @@ import type { History } from '../../../functions/completion-proxy/records/histor
 import type { CallRecord, Running } from '../../../functions/completion-proxy/records/record.ts';
 import { createRecorder } from '../../../functions/completion-proxy/records/recorder.ts';
 import type { CallFacts } from '../../../functions/completion-proxy/road/observer.ts';
+import { content } from '../../../functions/completion-proxy/ui/content.ts';
 import { lookNow } from '../../../functions/completion-proxy/ui/live.ts';
 import { renderUi } from '../../../functions/completion-proxy/ui/page.ts';
 import { createUiRoutes } from '../../../functions/completion-proxy/ui/routes.ts';
@@ -176,6 +177,51 @@ describe('the words', () => {
   ] as const)('say of %j how it ended', (more, tone, sentence) => {
     const record = makeRecord('r', more as Partial<CallRecord>);
     expect([said.toneOf(record), said.sentenceOf(record)]).toEqual([tone, sentence]);
+  });
+});
+
+const read = new Function(`${content}; return { promptText, answerText };`)();
+
+describe('prompts and answers', () => {
+  it.each([
+    ['chat', { choices: [{ message: { content: 'Hi you' } }] }],
+    ['completions', { choices: [{ text: 'Hi you' }] }],
+    ['responses', { object: 'response', output: [{ content: [{ type: 'output_text', text: 'Hi you' }] }] }],
+    ['Anthropic', { type: 'message', content: [{ type: 'text', text: 'Hi you' }] }],
+    ['Ollama chat', { message: { role: 'assistant', content: 'Hi you' }, done: true }],
+    ['Ollama generate', { response: 'Hi you', done: true }],
+    [
+      'a message that calls something without a name',
+      { choices: [{ message: { content: 'Hi you', tool_calls: [{ function: {} }] } }] },
+    ],
+  ])('are read from an answer of %s', (_dialect, body) => {
+    expect(read.answerText(JSON.stringify(body))).toBe('Hi you');
+  });
+
+  it.each([
+    [
+      {
+        messages: [
+          { role: 'system', content: 'Be brief.' },
+          { role: 'user', content: 'Why?' },
+        ],
+      },
+    ],
+    [{ system: 'Be brief.', messages: [{ role: 'user', content: [{ type: 'text', text: 'Why?' }] }] }],
+    [{ instructions: 'Be brief.', input: [{ role: 'user', content: [{ type: 'input_text', text: 'Why?' }] }] }],
+  ])('are read from %j', (body) => {
+    expect(read.promptText(JSON.stringify(body))).toBe('system: Be brief.\n\nuser: Why?');
+  });
+
+  it('are left as they were sent where nothing can be made of them', () => {
+    fc.assert(
+      fc.property(fc.json(), (body) => {
+        expect(typeof read.promptText(body)).toBe('string');
+        expect(typeof read.answerText(body)).toBe('string');
+      }),
+    );
+    expect([read.promptText('{"messages": [{"ro'), read.answerText('not json')]).toEqual(['', '']);
+    expect(read.promptText('{"prompt": "Why?"}')).toBe('Why?');
   });
 });
 
