@@ -4,8 +4,8 @@ import { authSettings, logSettings, storeSettings } from '#shared/config/common.
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
 import { flag, httpUrl, integer, list, loadSettings, optionalSecret, seconds } from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
-import { type Backend, kinds } from './backends/backend.ts';
-import { type BackendDefaults, parseBackends, toBackend } from './backends/parse.ts';
+import type { Backend } from './backends/backend.ts';
+import { type BackendDefaults, parseBackends, toBackend, toVastBackend } from './backends/parse.ts';
 import { type Policies, parsePolicies } from './callers/policy.ts';
 import defaultPrices from './usage/default-prices.json' with { type: 'json' };
 import { type Prices, readPrices } from './usage/prices.ts';
@@ -74,6 +74,21 @@ function parsePatterns(text: string | undefined): RegExp[] {
   });
 }
 
+/** A file's text, read once. */
+const pemFile = () =>
+  z
+    .string()
+    .optional()
+    .transform((path, context) => {
+      if (path === undefined) return undefined;
+      try {
+        return readFileSync(path, 'utf8');
+      } catch {
+        context.addIssue('cannot be read');
+        return z.NEVER;
+      }
+    });
+
 export const settings = z.object({
   ...authSettings,
   // A signature is over the whole body: nothing could be passed on before its last byte.
@@ -82,13 +97,22 @@ export const settings = z.object({
   ...storeSettings,
   BACKENDS: z.string().optional(),
   BACKEND_URL: httpUrl().optional(),
-  BACKEND_KIND: z.enum(kinds).default('plain'),
+  BACKEND_KIND: z.enum(['openai', 'ollama', 'anthropic', 'plain']).default('plain'),
   'backend-api-key': optionalSecret(),
   OLLAMA_URL: httpUrl().optional(),
   OLLAMA_MODEL: text('llama2'),
   'openai-api-key': optionalSecret(),
   OPENAI_BASE_URL: httpUrl().default('https://api.openai.com'),
   OPENAI_MODEL: text('gpt-4o-mini'),
+  VAST_WORKER: flag(false),
+  VAST_ENDPOINT: z.string().optional(),
+  'vast-api-key': optionalSecret(),
+  'vast-account-key': optionalSecret(),
+  VAST_URL: httpUrl().default('https://run.vast.ai'),
+  VAST_CONSOLE_URL: httpUrl().default('https://console.vast.ai'),
+  VAST_DEFAULT_COST: integer({ fallback: 100, min: 1, max: 1_000_000_000 }),
+  VAST_WAIT_S: seconds(60),
+  VAST_CA_FILE: pemFile(),
   MODEL_ALIASES: aliases(),
   COMPLETION_MODEL: z.string().optional(),
   COMPLETION_FALLBACK: flag(true),
@@ -159,12 +183,21 @@ const toDefaults = (given: Settings): BackendDefaults => ({
   forwardAuthorization: given.FORWARD_AUTHORIZATION,
   collectStreamUsage: given.COLLECT_STREAM_USAGE,
   healthPath: given.HEALTHCHECK_ENDPOINT,
+  vast: {
+    url: given.VAST_URL,
+    consoleUrl: given.VAST_CONSOLE_URL,
+    apiKey: given['vast-api-key'],
+    accountKey: given['vast-account-key'],
+    defaultCost: given.VAST_DEFAULT_COST,
+    waitMs: given.VAST_WAIT_S,
+    ca: given.VAST_CA_FILE,
+  },
 });
 
 /** `OLLAMA_URL` is an origin, or the full `/api/generate` as the predecessor had it. */
 const toOllamaBase = (url: string) => url.replace(/\/api\/generate\/?$/, '');
 
-/** BACKENDS, else the one of BACKEND_URL, OLLAMA_URL and openai-api-key that comes first; none is an empty list. */
+/** BACKENDS, else the one of BACKEND_URL, OLLAMA_URL, VAST_ENDPOINT and openai-api-key that comes first; none is an empty list. */
 async function readBackends(given: Settings, secret: (name: string) => Secret): Promise<Backend[]> {
   const { BACKENDS, BACKEND_URL, OLLAMA_URL } = given;
   const defaults = toDefaults(given);
@@ -180,6 +213,9 @@ async function readBackends(given: Settings, secret: (name: string) => Secret): 
   }
   if (OLLAMA_URL !== undefined) {
     return [toBackend({ name: 'ollama', url: toOllamaBase(OLLAMA_URL), kind: 'ollama' }, defaults)];
+  }
+  if (given.VAST_ENDPOINT !== undefined) {
+    return [toVastBackend({ name: 'vast', endpoint: given.VAST_ENDPOINT }, defaults)];
   }
   const credential = given['openai-api-key'];
   if (credential?.read() === undefined) return [];

@@ -20,6 +20,7 @@ import { createCors } from './own/cors.ts';
 import { createFindRoute, createOwnRoutes } from './own/routes.ts';
 import type { CallRecord } from './records/record.ts';
 import { createRoad } from './road/road.ts';
+import { endpointsRoute } from './vast/routes.ts';
 
 const clock = () => performance.now();
 const now = () => new Date();
@@ -122,7 +123,15 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
       mayUse: ({ name }, model) => limits.mayUse(name, model),
     },
     health,
-    records: [...accounting.routes, alertRoute(alerts, limits)],
+    records: [
+      ...accounting.routes,
+      alertRoute(alerts, limits),
+      endpointsRoute(
+        backends,
+        { key: () => settings['vast-account-key']?.read(), consoleUrl: settings.VAST_CONSOLE_URL },
+        limits,
+      ),
+    ],
     now,
   });
   const findRoute = createFindRoute(routes, settings.OWN_ROUTES);

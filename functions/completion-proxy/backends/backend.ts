@@ -1,7 +1,8 @@
 import type { Secret } from '#shared/config/secrets.ts';
+import type { VastTarget } from '../vast/target.ts';
 import type { Patterns } from './patterns.ts';
 
-export const kinds = ['openai', 'ollama', 'anthropic', 'plain'] as const;
+export const kinds = ['openai', 'ollama', 'anthropic', 'plain', 'vast'] as const;
 export type BackendKind = (typeof kinds)[number];
 
 /** In ms; 0 is no limit. */
@@ -48,6 +49,10 @@ export interface Backend {
   /** Asked by the health check; undefined is no check. */
   healthPath?: string | undefined;
   timeouts: BackendTimeouts;
+  /** Attempts after the first; undefined is what the settings say. */
+  retries?: number | undefined;
+  /** Kind `vast`: its address is the autoscaler's, which names a worker for each call. */
+  vast?: VastTarget | undefined;
 }
 
 /** What a kind is asked to see whether it is well. */
@@ -56,6 +61,8 @@ export const healthPathOf: Record<BackendKind, string | undefined> = {
   anthropic: '/v1/models',
   ollama: '/api/version',
   plain: undefined,
+  // A question to a worker would count as load, and wake one.
+  vast: undefined,
 };
 
 /** The fields that carry the credential of a backend, and the ones of the caller that give way to it. */

@@ -21,6 +21,8 @@ export const checkOf = (backend: Backend, find: FindCarrier): UpstreamCheck => (
   name: backend.name,
   settings: `BACKENDS, BACKEND_URL, OLLAMA_URL or openai-api-key, and the credential of ${backend.name}`,
   async check() {
+    // A call to its autoscaler is load, and starts machines that cost money: its key is asked for at the first real one.
+    if (backend.kind === 'vast') return undefined;
     const path = backend.healthPath ?? '/';
     const { status, body } = await askBackend(find, backend, { path, timeoutMs: answerMs }).catch((error: Error) => {
       throw new UpstreamError(backend.name, 'network', error.message, { advice: 'check its URL' });

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { Secret } from '#shared/config/secrets.ts';
 import { httpUrl } from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
+import type { VastTarget } from '../vast/target.ts';
 import { type Backend, type BackendKind, type BackendTimeouts, healthPathOf, kinds } from './backend.ts';
 import { createPatterns } from './patterns.ts';
 
@@ -10,8 +11,9 @@ const texts = z.array(z.string().min(1)).min(1);
 
 const entry = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,62}$/, 'takes small letters, digits, dot, dash and underscore'),
-  url: httpUrl(),
+  url: httpUrl().optional(),
   kind: z.enum(kinds),
+  endpoint: z.string().min(1).optional(),
   credential: z
     .string()
     .regex(/^[a-z0-9][a-z0-9-]*$/, 'is the name of a secret, in kebab-case')
@@ -35,8 +37,16 @@ const entry = z.strictObject({
     })
     .optional(),
 });
+const named = entry.superRefine(({ kind, url, endpoint }, context) => {
+  const isVast = kind === 'vast';
+  if (isVast && endpoint === undefined)
+    context.addIssue({ code: 'custom', path: ['endpoint'], message: 'is required' });
+  if (!isVast && endpoint !== undefined)
+    context.addIssue({ code: 'custom', path: ['endpoint'], message: 'is for vast' });
+  if (!isVast && url === undefined) context.addIssue({ code: 'custom', path: ['url'], message: 'is required' });
+});
 const entries = z
-  .array(entry)
+  .array(named)
   .min(1)
   .superRefine((list, context) => {
     const names = list.map(({ name }) => name);
@@ -52,6 +62,8 @@ export interface BackendDefaults {
   collectStreamUsage: boolean;
   /** For every backend that names none; undefined leaves it to the kind. */
   healthPath?: string | undefined;
+  /** What endpoints of Vast.ai have in common, and where their autoscaler is. */
+  vast?: (Omit<VastTarget, 'endpoint'> & { url: string }) | undefined;
 }
 
 /** JSON is YAML too, but the parser of YAML takes longer to load than the whole function. */
@@ -98,10 +110,28 @@ export function toBackend(
   };
 }
 
+/** An endpoint of Vast.ai: the ways to get over a failure are its own. Throws ConfigError where there is no key for it. */
+export function toVastBackend(
+  given: { name: string; url?: string | undefined; endpoint: string; apiKey?: Secret | undefined },
+  defaults: BackendDefaults,
+): Backend {
+  const { url, ...common } = defaults.vast!;
+  const { name, endpoint, apiKey = common.apiKey } = given;
+  if (apiKey?.read() === undefined && common.accountKey?.read() === undefined) {
+    const secret = apiKey?.name ?? 'vast-api-key';
+    throw new ConfigError([`create the secret ${secret} of ${name} (or vast-account-key), or set its variable`]);
+  }
+  const backend = toBackend({ name, url: given.url ?? url, kind: 'vast' }, defaults);
+  return { ...backend, healthPath: undefined, retries: 0, vast: { ...common, endpoint, apiKey } };
+}
+
 function toListed(given: z.infer<typeof entry>, defaults: BackendDefaults, secret: (name: string) => Secret): Backend {
-  const { name, url, kind, timeouts = {} } = given;
+  const { name, url = '', kind, endpoint = '', timeouts = {} } = given;
   const credential = given.credential === undefined ? undefined : secret(given.credential);
-  const backend = toBackend({ name, url, kind, credential }, defaults);
+  const backend =
+    kind === 'vast'
+      ? toVastBackend({ name, url: given.url, endpoint, apiKey: credential }, defaults)
+      : toBackend({ name, url, kind, credential }, defaults);
   return {
     ...backend,
     models: given.models && createPatterns(given.models),

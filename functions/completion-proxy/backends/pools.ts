@@ -1,17 +1,22 @@
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { buildConnector, Pool } from 'undici';
+import type { buildConnector } from 'undici';
 import type { Backend } from './backend.ts';
-import type { FindCarrier } from './upstream.ts';
+import type { Carrier, FindCarrier } from './upstream.ts';
 
 /** A connection within its time. undici's own timer has steps of half a second. */
-function createConnect(timeoutMs: number): buildConnector.connector {
+function createConnect(timeoutMs: number, ca?: string[]): buildConnector.connector {
   return ({ hostname, protocol, port, servername }, done) => {
     const host = hostname.replace(/^\[|\]$/g, '');
     const isTls = protocol === 'https:';
     const options = { host, port: Number(port) || (isTls ? 443 : 80), noDelay: true, keepAlive: true };
     const socket: Socket = isTls
-      ? connectTls({ ...options, servername: servername ?? host, ALPNProtocols: ['http/1.1'] })
+      ? connectTls({
+          ...options,
+          ...(ca === undefined ? {} : { ca }),
+          servername: servername ?? (isIP(host) === 0 ? host : ''),
+          ALPNProtocols: ['http/1.1'],
+        })
       : connectTcp(options);
     const expire = () => socket.destroy(Object.assign(new Error('no connection in time'), { code: 'ETIMEDOUT' }));
     const timer = timeoutMs > 0 ? setTimeout(expire, timeoutMs) : undefined;
@@ -33,23 +38,26 @@ function createConnect(timeoutMs: number): buildConnector.connector {
  * untouched (nothing is decompressed), no time-out but ours, and nothing retried.
  */
 export function createPools(): { find: FindCarrier; close(): Promise<void> } {
-  const pools = new Map<Backend, Pool>();
+  const pools = new Map<Backend, Carrier & { close(): Promise<void> }>();
   // Loaded with the first call: undici costs more start-up time than the whole function.
   let loading: Promise<typeof import('undici')> | undefined;
 
-  async function open(backend: Backend): Promise<Pool> {
+  async function open(backend: Backend): Promise<Carrier> {
     loading ??= import('undici');
     const { Pool } = await loading;
+    const vast = backend.vast && (await import('../vast/carrier.ts'));
     const opened = pools.get(backend);
     if (opened !== undefined) return opened;
-    const pool = new Pool(backend.origin, {
-      connect: createConnect(backend.timeouts.connectMs),
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      maxHeaderSize: 64 * 1024,
-      pipelining: 1,
-      allowH2: false,
-    });
+    const openPool = (origin: string, ca?: string[]) =>
+      new Pool(origin, {
+        connect: createConnect(backend.timeouts.connectMs, ca),
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        maxHeaderSize: 64 * 1024,
+        pipelining: 1,
+        allowH2: false,
+      });
+    const pool = vast === undefined ? openPool(backend.origin) : vast.createVastCarrier(backend, openPool);
     pools.set(backend, pool);
     return pool;
   }

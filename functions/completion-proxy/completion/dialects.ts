@@ -2,7 +2,7 @@ import type { BackendKind } from '../backends/backend.ts';
 import type { PromptOptions, PromptRequest } from './prompt.ts';
 
 /** A kind of backend that answers prompts. */
-export type CompletionKind = Exclude<BackendKind, 'plain'>;
+export type CompletionKind = Exclude<BackendKind, 'plain' | 'vast'>;
 
 interface CompletionDialect {
   path: string;

@@ -33,7 +33,7 @@ function parseList(text: string, key: 'data' | 'models', name: 'id' | 'name'): E
 /** What a backend says it has; nothing where it does not answer, so that one that is down does not hide the others. */
 async function askFor(find: FindCarrier, upstream: Upstream, native: boolean): Promise<Entry[]> {
   const { backend } = upstream;
-  if (backend.kind === 'plain' || !isAvailable(upstream)) return [];
+  if (backend.kind === 'plain' || backend.kind === 'vast' || !isAvailable(upstream)) return [];
   const isTags = native && backend.kind === 'ollama';
   const headers = backend.kind === 'anthropic' ? ['anthropic-version', '2023-06-01'] : [];
   try {

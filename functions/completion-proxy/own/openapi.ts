@@ -149,6 +149,17 @@ export const openApi = {
         },
       },
     },
+    '/vast/endpoints': {
+      get: {
+        summary: 'The endpoints of the Vast.ai account, and who uses them; only below /_proxy, only for admins',
+        responses: {
+          200: jsonOf('Their names', { type: 'object', required: ['endpoints'] }),
+          403: error('The key is no admin of CALLERS'),
+          404: error('There is no vast-account-key'),
+          502: error('Vast.ai did not answer'),
+        },
+      },
+    },
     '/metrics': { get: { summary: 'For Prometheus', responses: { 200: textOf('Text format 0.0.4') } } },
     '/key': {
       get: {

@@ -28,7 +28,7 @@ const maxFailures = 20;
 const providerOf = ({ dialect }: CallFacts, attempt: AttemptFacts | undefined) => {
   if (dialect === 'anthropic' || dialect === 'ollama') return dialect;
   const kind = attempt?.backend.kind;
-  return kind === undefined || kind === 'plain' || kind === 'anthropic' ? 'openai' : kind;
+  return kind === 'ollama' ? 'ollama' : 'openai';
 };
 
 /** Follows one call and, when it has ended, makes its record. It looks at chunks and keeps none. */

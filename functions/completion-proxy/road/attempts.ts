@@ -118,7 +118,7 @@ export async function attempt(
         failure = await passage.begun;
         if (failure === undefined) return;
         if (signal.aborted || !repeatable) return conclude(call, failure);
-        if (retry >= options.retries || !isWorthRepeating(failure)) break;
+        if (retry >= (backend.retries ?? options.retries) || !isWorthRepeating(failure)) break;
         const waitMs = waitBefore(retry, failure, options);
         if (waitMs === undefined) break;
         failure.held?.drop();
@@ -139,6 +139,6 @@ function conclude(call: Call, { held, error }: Failure): void {
   if (held !== undefined && !call.request.signal.aborted) held.deliver();
   else {
     held?.drop();
-    call.fail(error, outcomeOf(error));
+    call.fail(error.cause instanceof HttpError ? error.cause : error, outcomeOf(error));
   }
 }

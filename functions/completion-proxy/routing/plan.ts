@@ -8,6 +8,7 @@ const usualPaths: Record<BackendKind, RegExp> = {
   ollama: /^\/(api\/|v1\/|$)/,
   openai: /^\/v1\/(?!messages(\/|$))/,
   plain: /^/,
+  vast: /^/,
 };
 
 const servesModel = ({ models, aliases }: Backend, model: string) =>

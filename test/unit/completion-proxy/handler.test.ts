@@ -19,6 +19,7 @@ import { createFindRoute, createOwnRoutes } from '../../../functions/completion-
 import { createRecordRoutes } from '../../../functions/completion-proxy/records/routes.ts';
 import type { RoadAnswer, RoadRequest } from '../../../functions/completion-proxy/road/call.ts';
 import { createUiRoutes } from '../../../functions/completion-proxy/ui/routes.ts';
+import { endpointsRoute } from '../../../functions/completion-proxy/vast/routes.ts';
 import { bodyOf, type CallOptions, makeCall } from '../../support/call.ts';
 
 const defaults = {
@@ -113,6 +114,7 @@ function makeProxy({
         keepsContent: false,
       }),
       alertRoute({ prove: undefined }, limits),
+      endpointsRoute([], { key: () => undefined, consoleUrl: '' }, limits),
     ],
     now,
   });
