@@ -8,6 +8,8 @@ export const diagnose = (parts: {
   litellm: Pick<LitellmClient, 'version' | 'ownScope'>;
   lago: LagoHttpOptions;
   isDurable: boolean;
+  /** SOURCES has rows. */
+  needsRows: boolean;
 }): Diagnosis => ({
   upstreams: [
     {
@@ -15,9 +17,13 @@ export const diagnose = (parts: {
       settings: 'LITELLM_API_BASE_URL, litellm-api-key',
       async check(signal) {
         const [version, scope] = await Promise.all([parts.litellm.version(signal), parts.litellm.ownScope(signal)]);
-        if (scope.sees !== 'one user') return version;
-        const advice = 'this key sees one user alone: take the master key or a proxy_admin_viewer key';
-        throw new UpstreamError('LiteLLM', 'invalid_response', 'the key sees one user', { advice });
+        const fail = (advice: string) => new UpstreamError('LiteLLM', 'invalid_response', advice, { advice });
+        if (scope.sees === 'one user') {
+          throw fail('this key sees one user alone: take the master key or a proxy_admin_viewer key');
+        }
+        const [, minor] = /^1\.(\d+)\./.exec(version ?? '') ?? [];
+        if (parts.needsRows && Number(minor) < 59) throw fail(`${version} has no rows by date: SOURCES needs rollup`);
+        return version;
       },
     },
     {

@@ -17,7 +17,8 @@ export default (env: NodeJS.ProcessEnv) => {
   push.warn(createLogger({ level: settings.LOG_LEVEL }));
   const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings, push.books) }));
   const { litellm, store } = push.books;
-  const diagnosis = diagnose({ litellm, lago: toLagoAccess(settings), isDurable: store.durable });
+  const needsRows = settings.SOURCES.has('rows');
+  const diagnosis = diagnose({ litellm, lago: toLagoAccess(settings), isDurable: store.durable, needsRows });
   const options = { authenticate, diagnosis, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES };
   return Object.assign(defineFunction(options, handler), { close: push.close });
 };

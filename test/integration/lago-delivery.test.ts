@@ -30,8 +30,8 @@ beforeEach(async () => {
 });
 afterEach(() => Promise.all([litellm.close(), lago.close()]));
 
-const start = (env: Record<string, string> = {}) =>
-  startPush({ litellmUrl: litellm.url, lagoUrl: lago.url, now, store, env: { BILL_FROM: '2026-11-01', ...env } });
+const start = (env: Record<string, string> = {}, own = store) =>
+  startPush({ litellmUrl: litellm.url, lagoUrl: lago.url, now, store: own, env: { BILL_FROM: '2026-11-01', ...env } });
 const addRow = (id: string, at: string, changes: Partial<SpendLogRow> = {}) =>
   litellm.addRow({ request_id: id, startTime: at, spend: 0.5, end_user: 'acme', model: 'gpt-4o', ...changes });
 const shown = (id: string) => lago.events.filter(({ transaction_id: tx }) => tx.endsWith(`-${id}`));
@@ -109,6 +109,31 @@ describe('usage without a payer', () => {
       ['sub_b', '0.125'],
       ['house', '1'],
     ]);
+  });
+
+  test('is one amount, though the process was killed between keeping it anew and noting that', async () => {
+    await open();
+    addRow('a', '2026-11-20T10:00:00Z', { team_id: 'team-a', spend: 0.25 });
+    const env = (team: string) => ({ LAGO_API_CHARGE_BY: 'team_id', SUBSCRIPTION_MAP: `{"${team}":"sub"}` });
+    const held = { unmapped: [{ id: 'team-a', rows: 1, spend_usd: '0.25' }] };
+    expect(await start(env('other')).pushAll()).toMatchObject(held);
+    let isDead = false;
+    const dying: Store = {
+      ...store,
+      kv: { ...store.kv, put: (...given) => (isDead ? Promise.reject(new Error('killed')) : store.kv.put(...given)) },
+      log: {
+        ...store.log,
+        async append(...given) {
+          isDead = true;
+          return store.log.append(...given);
+        },
+      },
+    };
+    await expect(start(env('another'), dying).pushAll()).rejects.toThrow('killed');
+    time += 5 * minuteMs;
+    expect(await start(env('another')).pushAll()).toMatchObject(held);
+    expect(await start(env('a-third')).pushAll()).toMatchObject(held);
+    expect(await start(env('team-a')).pushAll()).toMatchObject({ sent: 1, unmapped: [] });
   });
 
   test('is held, too, where Lago has no subscription for it, and billed when it has', async () => {

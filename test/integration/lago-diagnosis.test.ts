@@ -9,8 +9,11 @@ let lago: LagoSandbox;
 afterEach(() => Promise.all([litellm.close(), lago.close()]));
 
 /** What the function says of itself, with these settings of its own. */
-async function ask(env: Record<string, string> = {}, prepare: () => void = () => undefined) {
-  [litellm, lago] = await Promise.all([startLitellmSandbox(), startLagoSandbox({ profile: '1.12' })]);
+async function ask(env: Record<string, string> = {}, prepare: () => void = () => undefined, version = '1.101') {
+  [litellm, lago] = await Promise.all([
+    startLitellmSandbox({ profile: version }),
+    startLagoSandbox({ profile: '1.12' }),
+  ]);
   prepare();
   const handler = create({
     LITELLM_API_BASE_URL: litellm.url,
@@ -66,4 +69,13 @@ test.each([
 test('takes a page of HTML for no Lago', async () => {
   const { upstreams } = await ask({}, () => lago.faults.push({ kind: 'html', times: 9 }));
   expect(upstreams[1]).toMatchObject({ ok: false, failure: 'invalid_response: check LAGO_API_BASE' });
+});
+
+test('says that LiteLLM 1.53.7 needs SOURCES=rollup before the first row has shown it', async () => {
+  const nothing = () => undefined;
+  const [litellmFinding] = (await ask({}, nothing, '1.53')).upstreams;
+  expect(litellmFinding).toMatchObject({ ok: false, failure: expect.stringMatching(/1\.53\.7 has no rows by date/) });
+  await Promise.all([litellm.close(), lago.close()]);
+  const { upstreams } = await ask({ SOURCES: 'rollup', LAGO_API_CHARGE_BY: 'key' }, nothing, '1.53');
+  expect(upstreams[0]).toMatchObject({ ok: true, version: '1.53.7' });
 });

@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ConfigError } from '#shared/errors.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
@@ -223,23 +222,6 @@ describe('POST /usage', () => {
     expect(answer).toMatchObject({ status: 400, body: { code: 'bad_usage' } });
     expect(await push.pushAll()).toMatchObject({ inbox: 0 });
     await push.close();
-  });
-});
-
-describe('settings that would bill wrongly are refused at start:', () => {
-  test.each([
-    ['roll-up and webhook together', { SOURCES: 'rollup,webhook' }],
-    ['roll-up and rows together', { SOURCES: 'rollup,rows' }],
-    ['a roll-up in tokens', { SOURCES: 'rollup', EVENT_MODE: 'tokens', LAGO_API_CHARGE_BY: 'team_id' }],
-    ['a roll-up by end users', { SOURCES: 'rollup' }],
-    ['euros without a rate', { BILLING_CURRENCY: 'EUR' }],
-    ['a rate for dollars', { FX_RATES: '{"2026-01-01":"0.9"}' }],
-    ['rates that begin after BILL_FROM', { BILLING_CURRENCY: 'EUR', FX_RATES: '{"2026-11-02":"0.9"}' }],
-    ['a map that is none', { SUBSCRIPTION_MAP: '[]' }],
-    ['an unknown source', { SOURCES: 'rows,kafka' }],
-    ['a markup in words', { MARKUP: 'double' }],
-  ])('%s', (_, env) => {
-    expect(() => start(durable(), env)).toThrow(ConfigError);
   });
 });
 

@@ -2,6 +2,7 @@ import { HttpError, UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
 import type { Call } from '../calls/call.ts';
 import type { Inbox } from '../delivery/inbox.ts';
+import { toMark } from '../delivery/memory.ts';
 import type { PushMetrics } from '../metrics.ts';
 import { dropReasons } from '../preflight/judge.ts';
 import { createReport, type Report, type RunSummary } from './report.ts';
@@ -43,10 +44,14 @@ async function replayHeld(options: RunOptions, session: Session, isTimeUp: () =>
     if (state.held.rules === rules && !followsKill) return true;
     state.held.replay = { sums: [] };
   }
+  // A kill between a call's entry and the state leaves it in two entries: it is one amount all the same.
+  const seen = new Set<string>();
   for (;;) {
     const { calls, after } = await held.next(state.held);
     if (after === undefined) break;
-    await deliver(calls, { ...context, isReplay: true });
+    const once = calls.filter((call) => !seen.has(toMark(call)));
+    for (const call of once) seen.add(toMark(call));
+    await deliver(once, { ...context, isReplay: true });
     state.held.replay = { ...state.held.replay, after, sums: state.held.replay?.sums ?? [] };
     await save();
     if (isTimeUp()) return false;

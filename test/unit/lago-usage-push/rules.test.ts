@@ -22,6 +22,10 @@ test.each([
   [{ BILLING_CURRENCY: 'EUR', FX_RATES: '{"2026-02-01":"0.9"}', BILL_FROM: '2026-01-01' }, /must begin at BILL_FROM/],
   [{ SOURCES: 'rollup', LAGO_API_CHARGE_BY: 'key', EVENT_MODE: 'tokens' }, /a roll-up knows no tokens/],
   [{ SOURCES: 'rollup' }, /a roll-up knows keys/],
+  [{ SOURCES: 'rollup,rows', LAGO_API_CHARGE_BY: 'key' }, /would bill every call twice/],
+  [{ SUBSCRIPTION_MAP: '[]' }, /an object of ids to subscriptions/],
+  [{ SOURCES: 'rows,kafka' }, /takes a comma list of rows/],
+  [{ MARKUP: 'double' }, /a plain decimal/],
   [{ SOURCES: 'rollup,webhook', LAGO_API_CHARGE_BY: 'key' }, /would bill every call twice/],
 ])('refuses to start with %j, and says why', (env, problem) => {
   expect(() => rulesOf(env)).toThrow(problem);
