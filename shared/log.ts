@@ -17,15 +17,21 @@ const secretName =
 const maxLineBytes = 60_000;
 const maxTextLength = 4_000;
 
-const isSecretByName = new Map<string, boolean>();
+interface FieldName {
+  isSecret: boolean;
+  /** As it stands in a line, between the field before and its value. */
+  text: string;
+}
+
+const knownNames = new Map<string, FieldName>();
 
 /** The names of fields are few and our own; only what a caller chose could make them many. */
-function isSecretName(name: string): boolean {
-  const known = isSecretByName.get(name);
+function toFieldName(name: string): FieldName {
+  const known = knownNames.get(name);
   if (known !== undefined) return known;
-  const isSecret = secretName.test(name);
-  if (isSecretByName.size < 1_000) isSecretByName.set(name, isSecret);
-  return isSecret;
+  const field = { isSecret: secretName.test(name), text: `,${JSON.stringify(name)}:` };
+  if (knownNames.size < 1_000) knownNames.set(name, field);
+  return field;
 }
 
 function printable(value: unknown, depth: number): unknown {
@@ -45,7 +51,7 @@ function printable(value: unknown, depth: number): unknown {
   if (Array.isArray(value)) return value.slice(0, 100).map((item) => printable(item, depth + 1));
   const printed: LogFields = {};
   for (const [key, item] of Object.entries(value)) {
-    printed[key] = isSecretName(key) ? '[redacted]' : printable(item, depth + 1);
+    printed[key] = toFieldName(key).isSecret ? '[redacted]' : printable(item, depth + 1);
   }
   return printed;
 }
@@ -73,9 +79,45 @@ function writeSoon(line: string) {
 }
 process.on('exit', flush);
 
-function addPrintable(target: LogFields, fields: LogFields) {
-  for (const key in fields) target[key] = isSecretName(key) ? '[redacted]' : printable(fields[key], 1);
+// Nothing in it that JSON would write in another way, and of ordinary length.
+const plain = /^[ !#-[\]-~]{0,200}$/;
+
+/** undefined for what JSON leaves out. */
+function toJson(value: unknown): string | undefined {
+  if (typeof value === 'string' && plain.test(value)) return `"${value}"`;
+  if (typeof value === 'number' && Number.isFinite(value)) return String(value);
+  return JSON.stringify(printable(value, 1));
 }
+
+/** The fields as they stand in a line. By hand, since there is a line for every call: half the time of one JSON.stringify. */
+function toText(fields: LogFields): string {
+  let text = '';
+  for (const key in fields) {
+    const name = toFieldName(key);
+    const value = name.isSecret ? '"[redacted]"' : toJson(fields[key]);
+    if (value !== undefined) text += name.text + value;
+  }
+  return text;
+}
+
+/** A name that is there already must not stand in the line twice: readers differ in which one counts. */
+function repeats(fields: LogFields, others: LogFields): boolean {
+  for (const key in fields) {
+    if (key === 'time' || key === 'level' || key === 'msg' || key in others) return true;
+  }
+  return false;
+}
+
+let textAt = { ms: Number.NaN, text: '' };
+
+/** The calls of one turn have the same millisecond. */
+function timeOf(date: Date): string {
+  const ms = date.getTime();
+  if (ms !== textAt.ms) textAt = { ms, text: date.toISOString() };
+  return textAt.text;
+}
+
+const none: LogFields = {};
 
 interface LoggerOptions {
   level?: LogLevel;
@@ -99,14 +141,17 @@ class JsonLogger implements Logger {
   #emit(level: LogLevel, message: string, fields: LogFields | undefined) {
     if (rank[level] < this.#rank) return;
     const { now, write = writeSoon } = this.#options;
-    const msg = printable(message, 0);
-    const entry: LogFields = { time: (now?.() ?? new Date()).toISOString(), level, msg };
-    addPrintable(entry, this.#fields);
-    if (fields !== undefined) addPrintable(entry, fields);
-    let line = JSON.stringify(entry);
+    const time = timeOf(now?.() ?? new Date());
+    let line: string;
+    if (repeats(this.#fields, none) || (fields !== undefined && repeats(fields, this.#fields))) {
+      line = JSON.stringify(printable({ time, level, msg: message, ...this.#fields, ...fields }, 0));
+    } else {
+      const own = fields === undefined ? '' : toText(fields);
+      line = `{"time":"${time}","level":"${level}","msg":${toJson(message)}${toText(this.#fields)}${own}}`;
+    }
     // No character is more than three bytes.
     if (line.length * 3 > maxLineBytes && Buffer.byteLength(line) > maxLineBytes) {
-      line = JSON.stringify({ time: entry.time, level, msg, cut: true });
+      line = JSON.stringify({ time, level, msg: printable(message, 0), cut: true });
     }
     write(`${line}\n`);
   }

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createLogger, parseLogLevel } from '#shared/log.ts';
 
@@ -24,6 +25,30 @@ describe('log', () => {
     expect(lines).toHaveLength(1);
     expect(lines[0]!.trimEnd()).not.toMatch(/[\r\n]/);
     expect(JSON.parse(lines[0]!)).toMatchObject({ level: 'info', msg: forged });
+  });
+
+  it('writes whatever fields there are as JSON would', () => {
+    const name = fc.oneof(
+      fc.constantFrom('path', 'status', 'msg', 'level'),
+      fc.stringMatching(/^[a-f"\\\n\u00e9 ]{0,5}$/),
+    );
+    const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 20 }), fc.string({ minLength: 190, maxLength: 210 }));
+    const value = fc.oneof(text, fc.double(), fc.boolean(), fc.constantFrom(null, undefined), fc.array(fc.integer()));
+    const some = fc.dictionary(name, value, { maxKeys: 5, noNullPrototype: true });
+    fc.assert(
+      fc.property(some, some, text, (parents, fields, message) => {
+        const { log, lines } = makeLog();
+        log.child(parents).info(message, fields);
+        const head = { time: '2026-01-02T03:04:05.678Z', level: 'info', msg: message };
+        expect(JSON.parse(lines[0]!)).toEqual(JSON.parse(JSON.stringify({ ...head, ...parents, ...fields })));
+      }),
+    );
+  });
+
+  it('names no field twice', () => {
+    const { log, lines } = makeLog();
+    log.child({ path: '/a' }).info('call', { path: '/b', msg: 'other' });
+    expect(lines).toEqual(['{"time":"2026-01-02T03:04:05.678Z","level":"info","msg":"other","path":"/b"}\n']);
   });
 
   it.each(['Authorization', 'set-cookie', 'password', 'openai-api-key', 'apiKey', 'access_token', 'token', 'jwt'])(
