@@ -8,7 +8,7 @@ import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
 import { completeRow } from '../../sandbox/litellm/rows.ts';
 import { type LitellmSandbox, startLitellmSandbox } from '../../sandbox/litellm.ts';
 import { until } from '../support/bundle-process.ts';
-import { toPayload } from '../support/lago-campaign.ts';
+import { toPayload } from '../support/litellm-payload.ts';
 import { startDatabase, startPush } from '../support/push.ts';
 
 let database: Awaited<ReturnType<typeof startDatabase>>;

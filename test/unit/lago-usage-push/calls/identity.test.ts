@@ -8,7 +8,7 @@ import { restoreCall, storeCall, toCallId } from '../../../../functions/lago-usa
 import { fromRow } from '../../../../functions/lago-usage-push/calls/from-row.ts';
 import { fromWebhook } from '../../../../functions/lago-usage-push/calls/from-webhook.ts';
 import { completeRow, type SpendLogRow } from '../../../../sandbox/litellm/rows.ts';
-import { toPayload } from '../../../support/lago-campaign.ts';
+import { toPayload } from '../../../support/litellm-payload.ts';
 
 const name = fc.oneof(fc.constant(''), fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }));
 const count = fc.nat({ max: 300_000 });
