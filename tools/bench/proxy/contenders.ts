@@ -180,3 +180,34 @@ export async function startField(report: (line: string) => void): Promise<Field>
     throw error;
   }
 }
+
+/** The backend and our bundle in front of it, and nobody else. */
+export async function startOurs(): Promise<{ port: number; backendPort: number; stop(): Promise<void> }> {
+  mkdirSync(folder, { recursive: true });
+  const [mock, backendPort] = await runPrinting(join(import.meta.dirname, 'mock.ts'));
+  const children = [mock];
+  const stop = async () => {
+    for (const child of children) {
+      const exit = once(child, 'exit');
+      if (child.exitCode === null && child.kill('SIGKILL')) await exit;
+    }
+  };
+  try {
+    const outfile = join(folder, 'stream', 'index.cjs');
+    await bundle({ entry: join(root, 'functions/completion-proxy/index.ts'), outfile });
+    const port = await freePort();
+    const child = runLogging('stream', process.execPath, [outfile], {
+      BACKEND_URL: `http://127.0.0.1:${backendPort}`,
+      BACKEND_KIND: 'openai',
+      FUNCTION_API_KEY: 'bench:bench-key',
+      HOST: '127.0.0.1',
+      PORT: String(port),
+    });
+    children.push(child);
+    await untilListening('stream', child, port);
+    return { port, backendPort, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
