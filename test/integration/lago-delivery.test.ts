@@ -1,4 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Cron } from 'croner';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import type { Store } from '#shared/store/store.ts';
 import { toStateKey } from '../../functions/lago-usage-push/schedule/state.ts';
 import { type LagoSandbox, startLagoSandbox } from '../../sandbox/lago.ts';
@@ -201,30 +205,34 @@ describe('usage that comes after its period closed', () => {
 
 const stateKey = () => toStateKey(litellm.url, lago.url);
 
-test('twelve month ends: every call is billed in its own month by a tick every five minutes', async () => {
+/** When the sample calls the function between two times. */
+function ticksOf(from: number, to: number): number[] {
+  const text = readFileSync(join(import.meta.dirname, '../../stack.sample.yml'), 'utf8');
+  const { schedule } = parse(text, { merge: true }).functions['lago-usage-push'].annotations;
+  const cron = new Cron(schedule, { timezone: 'UTC' });
+  const ticks: number[] = [];
+  for (let at = cron.nextRun(new Date(from - 1_000)); at !== null && at.getTime() <= to; at = cron.nextRun(at)) {
+    ticks.push(at.getTime());
+  }
+  return ticks;
+}
+
+test("twelve month ends: every call is billed in its own month by the ticks of the sample's schedule", async () => {
   await open();
   time = Date.parse('2026-01-31T23:50:00Z');
   const push = start({ BILL_FROM: '2026-01-31' });
-  let calls = 0;
+  // Up to the last millisecond of a month, and from the first of the next one on.
+  const aroundMs = [-9 * minuteMs, -3 * minuteMs, -minuteMs, -1, 0, minuteMs, 6 * minuteMs];
   for (let month = 1; month <= 12; month++) {
     const end = Date.UTC(2026, month, 1);
-    for (let at = end - 10 * minuteMs; at <= end + 20 * minuteMs; at += 5 * minuteMs) {
-      time = at;
-      // Calls that end within seconds, up to the last millisecond of the month.
-      for (const beforeMs of [1, 60_000, 180_000]) {
-        const startMs = at + (at === end - 5 * minuteMs ? 5 * minuteMs : 0) - beforeMs;
-        if (startMs > at && at !== end - 5 * minuteMs) continue;
-        addRow(`m${month}-${at}-${beforeMs}`, new Date(startMs).toISOString());
-        calls += 1;
-      }
-      const summary = await push.pushAll();
-      expect(summary).toMatchObject({ held: [], dead: [], complete: true });
+    for (const offsetMs of aroundMs) addRow(`m${month}${offsetMs}`, new Date(end + offsetMs).toISOString());
+    for (const tick of ticksOf(end - 10 * minuteMs, end + 20 * minuteMs)) {
+      time = tick;
+      expect(await push.pushAll()).toMatchObject({ held: [], dead: [], complete: true });
     }
   }
-  time += 10 * minuteMs;
-  await push.pushAll();
-  expect(lago.events).toHaveLength(calls);
-  expect(lago.invoiced()).toHaveLength(calls);
+  expect(lago.events).toHaveLength(12 * aroundMs.length);
+  expect(lago.invoiced()).toHaveLength(12 * aroundMs.length);
   expect(lago.events.every(({ properties }) => properties.usage_date === undefined)).toBe(true);
 }, 60_000);
 

@@ -167,6 +167,15 @@ test('keeps everything and stops when Lago does not know the key', async () => {
   expectLedgersEqual();
 });
 
+test('keeps everything and stops when the key may not write', async () => {
+  lago.faults.push({ kind: 'status', status: 403, method: 'POST', times: 1e6 });
+  await expect(makeRun()()).rejects.toMatchObject({ status: 403 });
+  expect(lago.ledger.filter(({ method }) => method === 'POST').length).toBeLessThanOrEqual(4);
+  lago.faults.length = 0;
+  await makeRun()();
+  expectLedgersEqual();
+});
+
 test('sets the mark no further when LiteLLM fails half way, and goes on there', async () => {
   const run = makeRun();
   litellm.faults.push({ kind: 'slow', delayMs: 0, times: 1 }, { kind: 'unauthorized', times: 1 });
