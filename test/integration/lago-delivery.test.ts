@@ -89,6 +89,19 @@ test('on Lago 1.33 sends only what is new after a run that failed, where a dupli
   expect(lago.invoiced()).toHaveLength(150);
 });
 
+test('on Lago 1.33 knows after a kill what was being sent, as it was noted before', async () => {
+  await open('1.33');
+  for (let at = 0; at < 100; at++) addRow(`r${at}`, `2026-11-20T10:00:00.${String(at).padStart(3, '0')}Z`);
+  // From the moment that Lago has something, nothing can be noted any more.
+  const put: Store['kv']['put'] = (...given) =>
+    lago.events.length > 0 ? Promise.reject(new Error('killed')) : store.kv.put(...given);
+  await expect(start({}, { ...store, kv: { ...store.kv, put } }).pushAll()).rejects.toThrow('killed');
+  expect(lago.events).toHaveLength(100);
+  for (let at = 0; at < 50; at++) addRow(`late${at}`, `2026-11-20T10:00:00.${String(at).padStart(3, '0')}Z`);
+  expect(await start().pushAll()).toMatchObject({ sent: 50, already_there: 100, unprocessed: [] });
+  expect(lago.invoiced()).toHaveLength(150);
+});
+
 describe('usage without a payer', () => {
   test('is held with its amount in every summary, and billed once when the map has a payer', async () => {
     await open();
