@@ -91,7 +91,8 @@ export class VastWorld {
     return open.reduce((sum, { cost }) => sum + cost, 0);
   }
 
-  #writeOff() {
+  /** Ends the account of calls that a silent worker had. */
+  writeOff(): void {
     for (const request of this.requests.values()) {
       const worker = this.workers.get(request.given.at(-1)!.workerId)!;
       if (request.isOpen && Date.now() - this.#last(worker).at >= this.staleMs) request.isOpen = false;
@@ -99,11 +100,13 @@ export class VastWorld {
   }
 
   /** The answer of `/route/` as text: a worker and its signed ticket, or what is known of the workers. */
-  route(endpoint: VastEndpoint, cost: number, wantedIdx: number | undefined): string {
-    this.#writeOff();
+  route(endpoint: VastEndpoint, cost: number, wantedIdx?: number, onlyWorker?: number): string {
+    this.writeOff();
     const known = wantedIdx === undefined ? undefined : this.requests.get(wantedIdx);
     const before = known?.given.at(-1)?.workerId;
-    const ready = [...this.workers.values()].filter((worker) => this.isReady(worker));
+    const ready = [...this.workers.values()].filter(
+      (worker) => this.isReady(worker) && (onlyWorker === undefined || worker.id === onlyWorker),
+    );
     // Who comes back with its number had no luck at the last worker.
     const others = ready.filter(({ id }) => id !== before);
     const [worker] = (others.length > 0 ? others : ready).toSorted(

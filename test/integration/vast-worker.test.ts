@@ -36,7 +36,7 @@ async function start(act: Act, env: Record<string, string> = {}) {
 }
 
 const ticket = (sandbox: VastSandbox, cost = 242) =>
-  readAuthMembers(rawMembers(sandbox.world.route(sandbox.world.endpoints[0]!, cost, undefined))!).auth;
+  readAuthMembers(rawMembers(sandbox.world.route(sandbox.world.endpoints[0]!, cost))!).auth;
 const wrap = (auth: string, payload = '{"model": "m", "n": 1.0}') => `{"auth_data": ${auth}, "payload": ${payload}}`;
 const post = (url: string, body: string, path = '/v1/chat/completions?a=b%20c') =>
   fetch(url + path, {
