@@ -1,5 +1,6 @@
 import { signBody } from '#shared/auth/keys.ts';
 import { createHttpClient } from '#shared/clients/http.ts';
+import { ConfigError } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
@@ -23,7 +24,8 @@ import type { Prices } from './usage/prices.ts';
 
 /** What the gateway knows of the calls that pass: who may make them, what they used, and how they ended. */
 export interface Accounting {
-  observe: Observe;
+  /** undefined with RECORD_CALLS=false: nobody watches, and the road is as fast as it can be. */
+  observe: Observe | undefined;
   limits: Limits;
   routes: OwnRoute[];
   /** Whether records and limits outlive this replica. */
@@ -99,7 +101,19 @@ function openTraceSink(
   );
 }
 
+/** Settings that live on records, and would do nothing without them. */
+function refuseUnrecorded({ RECORD_CALLS, CALLERS, USAGE_WEBHOOK_URL, OTEL_EXPORTER_OTLP_ENDPOINT }: Settings) {
+  if (RECORD_CALLS) return;
+  const needing = [
+    CALLERS.size > 0 && 'CALLERS',
+    USAGE_WEBHOOK_URL !== undefined && 'USAGE_WEBHOOK_URL',
+    OTEL_EXPORTER_OTLP_ENDPOINT !== undefined && 'OTEL_EXPORTER_OTLP_ENDPOINT',
+  ].filter((name) => name !== false);
+  if (needing.length > 0) throw new ConfigError(needing.map((name) => `${name}: needs RECORD_CALLS=true`));
+}
+
 export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
+  refuseUnrecorded(settings);
   const { upstreams, journal, log, now, clock } = parts;
   const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
   const metrics = createProxyMetrics(upstreams);
@@ -128,7 +142,9 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
 
   const running = new Set<Running>();
   return {
-    observe: createRecorder({ running, prices: parts.prices, sinks, content, now, clock }),
+    observe: settings.RECORD_CALLS
+      ? createRecorder({ running, prices: parts.prices, sinks, content, now, clock })
+      : undefined,
     limits,
     routes: [
       ...createRecordRoutes({ history, journal, limits, metrics, now }),

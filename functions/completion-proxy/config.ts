@@ -144,6 +144,7 @@ export const settings = z.object({
   COLLECT_STREAM_USAGE: flag(false),
   PRICES_FILE: parsed((path) => (path === undefined ? {} : readPriceFile(path))),
   PRICES: parsed((text) => (text === undefined ? {} : parseJson('PRICES', text))),
+  RECORD_CALLS: flag(true),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
   HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
   HISTORY_CONTENT: z.enum(['none', 'full']).default('none'),

@@ -104,7 +104,7 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     retries: settings.RETRIES,
     retryBaseMs: settings.RETRY_BASE_MS,
     retryMaxWaitMs: settings.RETRY_MAX_WAIT_MS,
-    observe: accounting.observe,
+    ...(accounting.observe === undefined ? {} : { observe: accounting.observe }),
     admit: limits.admit,
   });
   const routes = createOwnRoutes({

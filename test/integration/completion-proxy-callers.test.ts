@@ -136,3 +136,12 @@ it('tells npm run doctor of each backend, and of the state', async () => {
   });
   expect((await call('wrong', '/_proxy/doctor')).status).toBe(401);
 });
+
+it('keeps no records with RECORD_CALLS=false, and refuses settings that live on them', async () => {
+  const { chat, call } = await start({ RECORD_CALLS: 'false' });
+  expect((await chat('a-key')).status).toBe(200);
+  expect(await (await call('a-key', '/metrics')).text()).not.toContain('completion_proxy_requests_total{');
+  await expect(createFunction({ AUTH: 'none', RECORD_CALLS: 'false', CALLERS })).rejects.toThrow(
+    'CALLERS: needs RECORD_CALLS=true',
+  );
+});

@@ -150,7 +150,8 @@ export async function startField(report: (line: string) => void): Promise<Field>
       const child = runLogging(name, process.execPath, [outfile], { ...settings, TMPDIR: store, ...more });
       await add(name, port, child, { Authorization: 'Bearer bench-key' });
     };
-    await addOurs('ours', {});
+    // The road alone, as `bare` is one; beside it everything that the gateway can know of a call.
+    await addOurs('ours', { RECORD_CALLS: 'false' });
     await addOurs('accounting', {
       BACKEND_KIND: 'openai',
       COLLECT_STREAM_USAGE: 'true',
