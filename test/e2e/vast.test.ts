@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startVastSandbox, type VastSandbox } from '../../sandbox/vast.ts';
 import { type BundleProcess, runBundle, until } from '../support/bundle-process.ts';
+import { createAuthority, createServerCertificate } from '../support/certificate.ts';
 import { buildProxy, type ProxyBundle } from '../support/proxy-bundle.ts';
 import { chatChunk, type ScriptedBackend, startScriptedBackend } from '../support/scripted-backend.ts';
 import { freePort, vastEnv } from '../support/vast-worker.ts';
@@ -276,6 +278,27 @@ describe('node index.cjs --self-test', () => {
     expect([refused.code, refused.text]).toEqual([1, expect.stringContaining('the signature matches: four-fields')]);
     expect(refused.text).toContain('the worker answered 401');
     expect((await run({ VAST_ENDPOINT: '' })).code).toBe(1);
+  });
+});
+
+describe('a worker with USE_SSL', () => {
+  it("answers with the certificate that Vast's authority signed, on its own port", async () => {
+    const authority = createAuthority();
+    const { key, cert } = createServerCertificate(authority);
+    const files = { VAST_CERT_FILE: join(folder, 'instance.crt'), VAST_KEY_FILE: join(folder, 'instance.key') };
+    writeFileSync(files.VAST_CERT_FILE, cert);
+    writeFileSync(files.VAST_KEY_FILE, key);
+    const port = await freePort();
+    const env = { VAST_WORKER: 'true', UNSECURED: 'true', USE_SSL: 'true', WORKER_HOST: '127.0.0.1', ...files };
+    const worker = await runBundle(bundle.file, { ...env, WORKER_PORT: String(port) });
+    const answer = await new Promise<string>((resolve, reject) => {
+      get({ host: '127.0.0.1', port, path: '/ping', ca: authority.cert }, (response) => {
+        response.setEncoding('utf8').once('data', resolve);
+      }).once('error', reject);
+    });
+    expect([worker.port, answer]).toEqual([port, 'pong']);
+    worker.child.kill('SIGKILL');
+    await worker.exited;
   });
 });
 
