@@ -146,7 +146,7 @@ export const settings = z.object({
   PRICES: parsed((text) => (text === undefined ? {} : parseJson('PRICES', text))),
   RECORD_CALLS: flag(true),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
-  HISTORY_RECORDS: integer({ fallback: 100_000, min: 1_000 }),
+  HISTORY_RECORDS: integer({ fallback: 20_000, min: 1_000 }),
   HISTORY_CONTENT: z.enum(['none', 'full']).default('none'),
   HISTORY_CONTENT_BYTES: integer({ fallback: 16_384, min: 1, max: 1024 * 1024 }),
   HISTORY_REDACT: parsed(parsePatterns),
