@@ -1,17 +1,21 @@
 import { UpstreamError } from '../errors.ts';
 import { type Engine, type Queryable, tables } from './engine.ts';
 
-/** Any number, the same for all of us: who makes the tables, and who appends, takes turns by this lock. */
-const lockId = 7_301_146;
+/**
+ * Any two numbers, the same for all of us: who makes the tables takes turns by the one, who appends by the other. By the
+ * same one they would wait for each other: an INSERT has its lock on the table before its turn, and CREATE INDEX wants it.
+ */
+const setupTurn = 7_301_146;
+const appendTurn = 7_301_147;
 
 const setup = `DO $setup$ BEGIN
-  PERFORM pg_advisory_xact_lock(${lockId});
+  PERFORM pg_advisory_xact_lock(${setupTurn});
   ${tables('BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY').join(';\n  ')};
 END $setup$`;
 
 // Numbers are drawn before they are committed: without turns a reader could pass a number whose row appears later.
 const append = `INSERT INTO log (stream, at, value)
-  SELECT $1, $2::bigint, $3 FROM (SELECT pg_advisory_xact_lock(${lockId})) AS turn RETURNING seq`;
+  SELECT $1, $2::bigint, $3 FROM (SELECT pg_advisory_xact_lock(${appendTurn})) AS turn RETURNING seq`;
 
 export type OpenDatabase = () => Promise<Queryable & { close(): Promise<void> }>;
 

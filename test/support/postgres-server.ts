@@ -28,7 +28,20 @@ export async function startPostgres(): Promise<{ url: string; stop(): Promise<vo
   await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
   const { port } = probe.address() as { port: number };
   await new Promise((resolve) => probe.close(resolve));
-  const flags = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder, '-c', 'fsync=off'];
+  const flags = [
+    '-D',
+    data,
+    '-c',
+    'max_connections=400',
+    '-p',
+    String(port),
+    '-h',
+    '127.0.0.1',
+    '-k',
+    folder,
+    '-c',
+    'fsync=off',
+  ];
   const server: ChildProcess = spawn(join(dirname(initdb), 'postgres'), flags, {
     ...identity,
     cwd: folder,

@@ -32,6 +32,19 @@ describe('several replicas on a real PostgreSQL', () => {
     expect(leases.filter((lease) => lease !== null)).toHaveLength(1);
   });
 
+  test('start while others append, and neither waits for the other for ever', async () => {
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => {
+        const store = open('starting');
+        // Half of them have their tables made while the other half appends.
+        if (i % 2 === 0) await store.log.append('calls', i);
+        else await store.kv.get('nothing');
+        for (let n = 0; n < 5; n += 1) await store.log.append('calls', n);
+      }),
+    );
+    expect((await open('starting').log.page('calls', { limit: 1_000 })).entries).toHaveLength(330);
+  });
+
   test('append to one stream without a reader that pages along missing an entry', async () => {
     const replicas = Array.from({ length: 4 }, () => open('pages'));
     const seen: unknown[] = [];
