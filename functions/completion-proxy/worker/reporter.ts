@@ -67,8 +67,8 @@ export function createReporter(options: ReporterOptions) {
   }
 
   async function sendStatus(): Promise<void> {
-    const counts = load.counts;
     const used = await usedDiskBytes().catch(() => diskBytes ?? 0);
+    const counts = load.counts;
     const loadTimeS = condition.loadTimeS;
     load.isNews = false;
     lastAt = now();
