@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createLogger } from '#shared/log.ts';
 import { createWorker } from '../../functions/completion-proxy/worker/worker.ts';
 import type { VastSandbox } from '../../sandbox/vast.ts';
-import { serveHandler } from './serve.ts';
+import { openLocal } from '../../tools/vast/local.ts';
 
 /** A port that was free a moment ago: a worker tells its address before it listens. */
 export async function freePort(): Promise<number> {
@@ -34,5 +35,10 @@ export const vastEnv = (sandbox: VastSandbox, id: number, port: number): Record<
   LOG_LEVEL: 'error',
 });
 
-/** The worker's handler on a socket of its own; not the whole process. */
-export const startWorker = async (env: Record<string, string>) => serveHandler(createWorker(env));
+/** The worker's handler on a socket of its own, its answers sent as the template sends them; not the whole process. */
+export async function startWorker(env: Record<string, string>) {
+  const lines: string[] = [];
+  const log = createLogger({ level: 'debug', write: (line) => lines.push(line) });
+  const { baseUrl, close } = await openLocal(createWorker(env), log);
+  return { url: baseUrl, lines, close };
+}

@@ -1,13 +1,12 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import type { FunctionEvent, Handler } from '../../shared/http/function.ts';
+import type { FunctionEvent, Handler, Logger } from '../../shared/http/function.ts';
 import { createLogger } from '../../shared/log.ts';
 import { sendResponse } from '../../template/node24-ts/send.ts';
 
 /** A handler on a port of this machine that nobody else is told, for programs that import it. */
-export async function openLocal(handler: Handler) {
-  const log = createLogger({ level: 'warn' });
+export async function openLocal(handler: Handler, log: Logger = createLogger({ level: 'warn' })) {
   const server = createServer(async (request, response) => {
     const gone = new AbortController();
     response.once('close', () => response.writableFinished || gone.abort());

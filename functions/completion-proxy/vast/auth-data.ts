@@ -53,6 +53,15 @@ export function readAuthMembers(members: ReadonlyMap<string, string>): { auth: A
   return { auth, problems };
 }
 
+/** What a worker cannot count with, though JSON can write it: an endless cost, and numbers of calls that are not exact. */
+export function findUncountable({ cost, reqnum, request_idx }: AuthData): AuthProblems {
+  const problems: AuthProblems = {};
+  if (!Number.isFinite(Number(cost))) problems.cost = 'must be a number';
+  if (!Number.isSafeInteger(Number(reqnum))) problems.reqnum = 'must be a whole number';
+  if (!Number.isSafeInteger(Number(request_idx))) problems.request_idx = 'must be a whole number';
+  return problems;
+}
+
 export const queryPrefix = 'serverless_';
 
 /** The same from `serverless_*` of a query, for calls whose body carries no JSON. */

@@ -32,7 +32,11 @@ export const settings = z.object({
   ALLOW_PARALLEL: flag(true),
   MAX_CONCURRENCY: integer({ fallback: 0, max: 100_000 }),
   MAX_WAIT_TIME: seconds(10),
-  DEFAULT_COST: integer({ fallback: 0 }),
+  DEFAULT_COST: z
+    .string()
+    .regex(/^\d{1,12}(\.\d{1,6})?$/, 'must be a number')
+    .default('0')
+    .transform(Number),
   BLOCKED_PATHS: list().default([]),
   WORKER_HOST: z.string().default('0.0.0.0'),
   WORKER_PORT: integer({ fallback: 3_000, max: 65_535 }),
@@ -70,24 +74,23 @@ export interface WorkerConfig {
   keyAddresses: string[];
 }
 
-/** Names of the predecessors that differ by more than `VESPA_`. */
-const otherNames: Record<string, string> = {
-  VESPA_READY_TIMEOUT_INITIAL: 'READY_TIMEOUT',
-  PYWORKER_MAX_CONCURRENCY: 'MAX_CONCURRENCY',
-  PYWORKER_BLOCKED_PATHS: 'BLOCKED_PATHS',
-  PYWORKER_DEFAULT_COST: 'DEFAULT_COST',
-};
+/** Two versions of the predecessor put their name before each variable. */
+const oldName = /^(?:VESPA|PYWORKER)_(\w+)$/;
+/** And called one of them otherwise. */
+const otherNames: Record<string, string> = { READY_TIMEOUT_INITIAL: 'READY_TIMEOUT' };
 
 /** The environment with the predecessors' names said in ours; ours win. */
 export function withOldNames(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const named = { ...env };
   for (const [name, value] of Object.entries(env)) {
-    const ours = otherNames[name] ?? (name.startsWith('VESPA_') ? name.slice('VESPA_'.length) : undefined);
+    const bare = oldName.exec(name)?.[1];
+    const ours = bare === undefined ? undefined : (otherNames[bare] ?? bare);
     if (ours !== undefined && !env[ours]?.trim()) named[ours] = value;
   }
   return named;
 }
 
+const isPlainUrl = (address: string) => httpUrl().safeParse(address).success;
 const withoutSlash = (address: string) => address.replace(/\/+$/, '');
 
 /** Throws ConfigError that names every bad setting, and every one of Vast's that is missing where one is there. */
@@ -98,8 +101,9 @@ export function readWorkerConfig(given: NodeJS.ProcessEnv): WorkerConfig {
   const portName = `VAST_TCP_PORT_${WORKER_PORT}`;
   const publicPort = env[portName]?.trim();
   const addresses = REPORT_ADDR.map(withoutSlash);
-  const bad = addresses.filter((address) => !/^https?:\/\/[^/@\s]+/.test(address));
-  if (bad.length > 0) throw new ConfigError(['REPORT_ADDR: takes URLs that start with http:// or https://']);
+  if (!addresses.every(isPlainUrl)) {
+    throw new ConfigError(['REPORT_ADDR: takes URLs that start with http:// or https://, without credentials']);
+  }
   const keyAddresses = addresses.length > 0 ? addresses : ['https://run.vast.ai'];
   const values = { REPORT_ADDR: addresses[0], CONTAINER_ID, PUBLIC_IPADDR, [portName]: publicPort };
   const missing = Object.keys(values).filter((name) => !values[name]);

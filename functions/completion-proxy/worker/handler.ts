@@ -3,6 +3,7 @@ import { UpstreamError } from '#shared/errors.ts';
 import type { FunctionContext, FunctionEvent, FunctionResponse, Handler } from '#shared/http/function.ts';
 import { json, text } from '#shared/http/respond.ts';
 import type { Gate } from '../road/admission.ts';
+import type { SignatureForm } from '../vast/signature.ts';
 import type { Forward } from './forward.ts';
 import type { Load, Work } from './load.ts';
 import { createPathCheck, readCall, type WorkerCall } from './read-call.ts';
@@ -40,7 +41,7 @@ export function createWorkerHandler(parts: WorkerParts): Handler {
   const isBlocked = createPathCheck(parts.blockedPaths);
 
   /** A refusal touches no count: whoever has no ticket must not be able to move the autoscaler's numbers. */
-  async function refusalOf(call: WorkerCall): Promise<{ refusal: FunctionResponse } | { form: string | undefined }> {
+  async function check(call: WorkerCall): Promise<{ refusal: FunctionResponse } | { form: SignatureForm | undefined }> {
     if (verifier === undefined || call.auth === undefined) return { form: undefined };
     const verdict = await verifier.verify(call.auth);
     if (verdict === 'no-key') {
@@ -48,13 +49,13 @@ export function createWorkerHandler(parts: WorkerParts): Handler {
       return { refusal: json(503, { error }, { 'Retry-After': '5' }) };
     }
     if (verdict === 'no') return { refusal: call.inQuery ? json(401, { error: 'invalid signature' }) : empty(401) };
-    if (replay?.isReplay(call.auth) === true) return { refusal: json(401, { error: 'the ticket was used before' }) };
     return { form: verdict };
   }
 
   /** The end of the work is the end of the answer. */
-  function watch(body: Readable, work: Work, { signal }: FunctionContext, startedAt: number) {
-    let isServed = false;
+  function watch(body: Readable, hasBody: boolean, work: Work, { signal }: FunctionContext, startedAt: number) {
+    // Nobody reads a body that there cannot be.
+    let isServed = !hasBody;
     body.once('end', () => {
       isServed = true;
     });
@@ -64,14 +65,29 @@ export function createWorkerHandler(parts: WorkerParts): Handler {
     });
   }
 
-  async function serve(call: WorkerCall, event: FunctionEvent, context: FunctionContext): Promise<FunctionResponse> {
+  async function serve(
+    call: WorkerCall,
+    form: SignatureForm | undefined,
+    event: FunctionEvent,
+    context: FunctionContext,
+  ): Promise<FunctionResponse> {
     const { signal, log } = context;
+    const { auth } = call;
     const work = toWork(call, defaultCost);
+    const [path = '/'] = call.target.split('?', 1);
+    // Nothing is awaited from here until the ticket is noted: of two at the same moment one is let in.
+    if (auth !== undefined && replay?.isReplay(auth, form) === true) {
+      return json(401, { error: 'the ticket was used before' });
+    }
+    if (isBlocked(path)) {
+      load.decline(work);
+      return json(403, { error: `Path '${path}' is blocked. This endpoint is not available in serverless mode.` });
+    }
     if (load.waitS > maxWaitS) {
       load.reject(work);
       return empty(429);
     }
-    if (call.auth !== undefined) replay?.note(call.auth);
+    if (auth !== undefined) replay?.note(auth, form);
     load.begin(work);
     try {
       await gate.enter('', signal);
@@ -82,7 +98,8 @@ export function createWorkerHandler(parts: WorkerParts): Handler {
     const startedAt = clock();
     try {
       const answer = await forward(call, event, context);
-      watch(answer.body, work, context, startedAt);
+      const hasBody = event.method !== 'HEAD' && answer.status !== 204 && answer.status !== 304;
+      watch(answer.body, hasBody, work, context, startedAt);
       return answer;
     } catch (error) {
       gate.leave(clock() - startedAt);
@@ -100,20 +117,14 @@ export function createWorkerHandler(parts: WorkerParts): Handler {
     const read = await readCall(event, verifier === undefined);
     if ('refusal' in read) return read.refusal;
     const { call } = read;
-    const [target = '/'] = call.target.split('?', 1);
-    if (isBlocked(target)) {
-      return json(403, {
-        error: `Path '${target}' is blocked. This endpoint is not available in serverless mode.`,
-      });
+    const checked = await check(call);
+    if ('refusal' in checked) {
+      context.log.info('refused', { path, status: checked.refusal.status });
+      return checked.refusal;
     }
-    const admitted = await refusalOf(call);
-    if ('refusal' in admitted) {
-      context.log.info('refused', { path, status: admitted.refusal.status });
-      return admitted.refusal;
-    }
+    const { form } = checked;
     const startedAt = clock();
-    const response = await serve(call, event, context);
-    const { form } = admitted;
+    const response = await serve(call, form, event, context);
     if (form !== undefined && Array.isArray(response.headers)) response.headers.push([formHeader, form]);
     context.log.info('call', { method, path, status: response.status, duration_ms: Math.round(clock() - startedAt) });
     return response;

@@ -8,9 +8,12 @@ export interface LifeOptions {
   isNamed: boolean;
   /** Resolves with the throughput; rejects when it could not be measured. */
   benchmark: (signal: AbortSignal) => Promise<number>;
-  cached: () => Promise<number | undefined>;
+  /** Whether there is a result of this backend: then it was well before. */
+  wasMeasured: () => Promise<boolean>;
+  /** The result of what the backend serves now. It is asked once the backend is ready. */
+  cached: (signal: AbortSignal) => Promise<number | undefined>;
   readyTimeoutMs: number;
-  /** The same where a cached result says that it was well before. */
+  /** The same where it was well before. */
   resumeTimeoutMs: number;
   retryEveryMs: number;
   pollEveryMs: number;
@@ -32,6 +35,7 @@ export function createLife(options: LifeOptions) {
   const stop = new AbortController();
   const { signal } = stop;
   const startedAt = clock();
+  // It rejects only when the worker stops, which every loop sees.
   const rest = (ms: number) => sleep(ms, signal).catch(() => {});
 
   async function isWell(): Promise<{ well: boolean; reason: string }> {
@@ -90,8 +94,9 @@ export function createLife(options: LifeOptions) {
 
   return {
     async run(): Promise<void> {
-      const cached = await options.cached();
-      await waitUntilReady(cached === undefined ? options.readyTimeoutMs : options.resumeTimeoutMs);
+      await waitUntilReady((await options.wasMeasured()) ? options.resumeTimeoutMs : options.readyTimeoutMs);
+      if (signal.aborted) return;
+      const cached = await options.cached(signal);
       const throughput = cached ?? (await measure());
       if (throughput === undefined || signal.aborted) return;
       onLoaded(throughput, Math.max((clock() - startedAt) / 1_000, 0.001));

@@ -24,11 +24,15 @@ export interface Counts {
 const none = (): Counts => ({ received: 0, cancelled: 0, served: 0, rejected: 0 });
 const remembered = 10_000;
 
+function dropOldest<T>(set: Set<T>) {
+  if (set.size > remembered) set.delete(set.values().next().value!);
+}
+
 /** What this worker has to do, what it did since the last report, and which calls the autoscaler can forget. */
 export class Load {
   /** Workload a second, as the benchmark measured it. */
   throughput = 0;
-  /** Calls that came, ever. */
+  /** Tickets that came, ever, and calls without one: a ticket that comes again counts once. */
   received = 0;
   /** Something changed that a report should tell. */
   isNews = true;
@@ -38,6 +42,13 @@ export class Load {
   #deletions = new Map<string, Deletion>();
   /** Tickets whose deletion was sent: one that is used again has none to send. */
   readonly #deleted = new Set<string>();
+  readonly #reqnums = new Set<number>();
+  readonly #isTold: boolean;
+
+  /** `isTold`: somebody takes the deletions. Else they would only grow. */
+  constructor({ isTold = true }: { isTold?: boolean } = {}) {
+    this.#isTold = isTold;
+  }
 
   get current() {
     return this.#current;
@@ -63,9 +74,7 @@ export class Load {
   begin(work: Work): void {
     this.#active.add(work);
     this.#current += work.workload;
-    this.#counts.received += work.workload;
-    this.received += 1;
-    this.isNews = true;
+    this.#receive(work);
   }
 
   /** Once for each that began. */
@@ -81,15 +90,28 @@ export class Load {
 
   reject(work: Work): void {
     this.#counts.rejected += work.workload;
-    this.#counts.received += work.workload;
-    this.received += 1;
-    this.isNews = true;
+    this.#receive(work);
     this.#forget(work, false);
+  }
+
+  /** A call with a right ticket that is refused for what it is: no work, but the autoscaler waits for its end. */
+  decline(work: Work): void {
+    this.#forget(work, false);
+  }
+
+  #receive({ workload, reqnum }: Work) {
+    this.#counts.received += workload;
+    this.isNews = true;
+    if (reqnum !== undefined && this.#reqnums.has(reqnum)) return;
+    this.received += 1;
+    if (reqnum === undefined) return;
+    this.#reqnums.add(reqnum);
+    dropOldest(this.#reqnums);
   }
 
   #forget(work: Work, success: boolean) {
     const { requestIdx, reqnum } = work;
-    if (requestIdx === undefined) return;
+    if (requestIdx === undefined || !this.#isTold) return;
     // Another call with the same ticket is still under way: the last one tells.
     for (const other of this.#active) if (other.requestIdx === requestIdx) return;
     const key = `${requestIdx}:${reqnum}`;
@@ -109,7 +131,7 @@ export class Load {
     for (const key of keys) {
       this.#deletions.delete(key);
       this.#deleted.add(key);
-      if (this.#deleted.size > remembered) this.#deleted.delete(this.#deleted.values().next().value!);
+      dropOldest(this.#deleted);
     }
   }
 }

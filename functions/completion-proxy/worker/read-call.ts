@@ -5,6 +5,7 @@ import {
   type AuthData,
   type AuthProblems,
   authFields,
+  findUncountable,
   queryPrefix,
   readAuthMembers,
   readAuthQuery,
@@ -50,10 +51,14 @@ function toQuery(payload: string): string {
   const members = rawMembers(payload) ?? new Map<string, string>();
   const pairs = [...members].map(([name, raw]) => {
     const value = raw.startsWith('"') ? (JSON.parse(raw) as string) : raw;
-    return `${encodeURIComponent(name)}=${encodeURIComponent(value)}`;
+    // Half of a surrogate pair has no spelling in a URL.
+    return `${encodeURIComponent(name.toWellFormed())}=${encodeURIComponent(value.toWellFormed())}`;
   });
   return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
 }
+
+/** A value may hold the word by chance. */
+const hasAuth = (search: string) => search.split('&').some((pair) => pair.startsWith(queryPrefix));
 
 function readMembers(bytes: Buffer): Map<string, string> | 'no-json' | 'no-object' {
   try {
@@ -75,8 +80,9 @@ export async function readCall(event: FunctionEvent, allowPlain: boolean): Promi
   const plain: ReadCall = {
     call: { auth: undefined, inQuery: false, target: url, body, isUnwrapped: false },
   };
-  if (search.includes(queryPrefix)) {
-    const { auth, problems } = readAuthQuery(event.query);
+  if (hasAuth(search)) {
+    const { auth, problems: wrong } = readAuthQuery(event.query);
+    const problems = isEmpty(wrong) ? findUncountable(auth) : wrong;
     const kept = { inQuery: true, body, isUnwrapped: false };
     if (isEmpty(problems)) return { call: { ...kept, auth, target: targetOf(path, withoutAuth(search), auth) } };
     if (allowPlain) return { call: { ...kept, auth: undefined, target: path + withoutAuth(search) } };
@@ -96,6 +102,7 @@ export async function readCall(event: FunctionEvent, allowPlain: boolean): Promi
   const payload = members.get('payload');
   const fields = named === undefined ? undefined : rawMembers(named);
   const read = fields === undefined ? undefined : readAuthMembers(fields);
+  if (read !== undefined && isEmpty(read.problems)) read.problems = findUncountable(read.auth);
   if (read === undefined || payload === undefined || !isEmpty(read.problems)) {
     return refuse(422, {
       ...(read === undefined ? { auth_data: 'field missing' } : {}),

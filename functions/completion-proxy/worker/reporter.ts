@@ -34,6 +34,8 @@ const longestSilenceMs = 10_000;
 /** It takes no deletions. */
 const withoutDeletions = 'https://cloud.vast.ai/api/v0';
 const version = '0.3.0';
+/** An autoscaler that does not answer must not keep a machine that is to stop. */
+const lastWordsMs = 5_000;
 
 async function usedDisk(): Promise<number> {
   const { blocks, bfree, bsize } = await statfs('/');
@@ -46,19 +48,30 @@ export function createReporter(options: ReporterOptions) {
   const { now = Date.now, sleep = realSleep, usedDiskBytes = usedDisk } = options;
   const condition: Condition = { isLoaded: false, loadTimeS: 0, error: '' };
   const stop = new AbortController();
+  /** Ends what is under way as well. */
+  const cut = new AbortController();
+  const loops: Promise<void>[] = [];
   let lastAt = Number.NEGATIVE_INFINITY;
   let diskBytes: number | undefined;
+
+  /** An answer that repeats what it was sent has the token in it. */
+  function reasonOf(error: unknown): string {
+    const { message } = error as Error;
+    const token = masterToken();
+    return token === '' ? message : message.replaceAll(token, '[redacted]');
+  }
 
   /** The first address that takes it is enough: they are ways to the same autoscaler. */
   async function send(path: string, body: object, to = clients): Promise<boolean> {
     for (const { address, client } of to) {
       for (let attempt = 1; attempt <= attempts; attempt++) {
         try {
-          await client.request({ method: 'POST', path, json: body });
+          await client.request({ method: 'POST', path, json: body, signal: cut.signal });
           return true;
         } catch (error) {
-          log.warn('a report was not taken', { address, path, attempt, reason: (error as Error).message });
+          log.warn('a report was not taken', { address, path, attempt, reason: reasonOf(error) });
           if (stop.signal.aborted) break;
+          // It rejects only when the worker stops: then each address is tried once.
           await sleep(retryDelayMs, stop.signal).catch(() => {});
         }
       }
@@ -67,6 +80,7 @@ export function createReporter(options: ReporterOptions) {
   }
 
   async function sendStatus(): Promise<void> {
+    // Where the system does not tell, it is as it was.
     const used = await usedDiskBytes().catch(() => diskBytes ?? 0);
     const counts = load.counts;
     const loadTimeS = condition.loadTimeS;
@@ -107,6 +121,8 @@ export function createReporter(options: ReporterOptions) {
 
   async function tickDeletions(): Promise<void> {
     const deletions = [...load.deletions];
+    const to = clients.filter(({ address }) => address !== withoutDeletions);
+    if (to.length === 0) return load.deleted(deletions.map(([key]) => key));
     for (const success of [true, false]) {
       const told = deletions.filter(([, deletion]) => deletion.success === success);
       if (told.length === 0) continue;
@@ -116,7 +132,6 @@ export function createReporter(options: ReporterOptions) {
         request_idxs: told.map(([, { requestIdx }]) => requestIdx),
         success,
       };
-      const to = clients.filter(({ address }) => address !== withoutDeletions);
       if (await send('/delete_requests/', body, to)) load.deleted(told.map(([key]) => key));
     }
   }
@@ -124,6 +139,7 @@ export function createReporter(options: ReporterOptions) {
   async function repeat(step: () => Promise<void>, everyMs: number): Promise<void> {
     while (!stop.signal.aborted) {
       await step();
+      // It rejects only when the worker stops, which the loop sees.
       await sleep(everyMs, stop.signal).catch(() => {});
     }
   }
@@ -132,8 +148,7 @@ export function createReporter(options: ReporterOptions) {
     tickStatus,
     tickDeletions,
     start(): void {
-      repeat(tickStatus, options.statusEveryMs);
-      repeat(tickDeletions, options.deletionsEveryMs);
+      loops.push(repeat(tickStatus, options.statusEveryMs), repeat(tickDeletions, options.deletionsEveryMs));
     },
     loaded(loadTimeS: number): void {
       Object.assign(condition, { isLoaded: true, loadTimeS, error: '' });
@@ -145,10 +160,13 @@ export function createReporter(options: ReporterOptions) {
       condition.error = error;
       load.isNews = true;
     },
-    /** Tells the last of it, once. */
+    /** Tells the last of it, once and within `lastWordsMs`: what is being told is not told again. */
     async close(): Promise<void> {
       stop.abort();
+      const timer = setTimeout(() => cut.abort(), lastWordsMs);
+      await Promise.all(loops);
       await Promise.all([tickDeletions(), load.isNews ? sendStatus() : undefined]);
+      clearTimeout(timer);
     },
   };
 }

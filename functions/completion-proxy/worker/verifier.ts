@@ -40,7 +40,9 @@ export function createVerifier({ fetchKey, forms, refreshEveryMs, log, ...option
         log.info('the public key is here');
       } catch (error) {
         log.warn('the public key did not come: calls cannot be checked', { reason: (error as Error).message });
-        await sleep(Math.min(longestWaitMs, 1_000 * 2 ** attempt), stop.signal).catch(() => {});
+        const waitMs = Math.min(longestWaitMs, 1_000 * 2 ** attempt);
+        // It rejects only when the worker stops, which the loop sees.
+        await sleep(waitMs, stop.signal).catch(() => {});
       }
     }
   }
@@ -74,18 +76,23 @@ export type Verifier = ReturnType<typeof createVerifier>;
 
 const window = 100;
 
-/** Refuses tickets that were used: numbers far behind the highest one, and those among the last hundred. */
+/** Whether the number of the call is signed. Else its holder could write one that shuts everybody else out. */
+const coversNumber = (form: SignatureForm | undefined) => form !== undefined && form !== 'url';
+
+/** Refuses tickets that were used: signed numbers far behind the highest one, and those among the last hundred. */
 export function createReplayCheck() {
   let highest = Number.NEGATIVE_INFINITY;
   const seen = new Set<string>();
   return {
-    isReplay(auth: AuthData): boolean {
+    /** `form` is the one of the ticket's signature; undefined where nobody looked. */
+    isReplay(auth: AuthData, form: SignatureForm | undefined): boolean {
+      if (coversNumber(form) && Number(auth.reqnum) < highest - window) return true;
       // Every field, whatever the signature is over.
-      return Number(auth.reqnum) < highest - window || seen.has(signedMessage('five-fields', auth));
+      return seen.has(signedMessage('five-fields', auth));
     },
     /** Once the call is let in: one that was refused for the queue may come again. */
-    note(auth: AuthData): void {
-      highest = Math.max(highest, Number(auth.reqnum));
+    note(auth: AuthData, form: SignatureForm | undefined): void {
+      if (coversNumber(form)) highest = Math.max(highest, Number(auth.reqnum));
       seen.add(signedMessage('five-fields', auth));
       if (seen.size > window) seen.delete(seen.values().next().value!);
     },

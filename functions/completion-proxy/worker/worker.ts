@@ -4,7 +4,14 @@ import { ConfigError } from '#shared/errors.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger, type Logger } from '#shared/log.ts';
 import { Gate } from '../road/admission.ts';
-import { type BenchmarkTarget, measureRuns, readCached, writeCached } from './benchmark/benchmark.ts';
+import {
+  type BenchmarkTarget,
+  measureRuns,
+  readCached,
+  wasMeasured,
+  withModel,
+  writeCached,
+} from './benchmark/benchmark.ts';
 import { readWorkerConfig, type WorkerConfig } from './config.ts';
 import { createForward } from './forward.ts';
 import { createWorkerHandler } from './handler.ts';
@@ -90,7 +97,7 @@ export function createWorker(env: NodeJS.ProcessEnv): Handler {
   const log = createLogger({ level: settings.LOG_LEVEL });
   const listen = listenOf(config);
   warn(config, log);
-  const load = new Load();
+  const load = new Load({ isTold: vast !== undefined });
   const { forward, askHealth, headers, close } = createForward(settings.BACKEND_URL, settings['backend-api-key']);
   const reporter = openReporter(config, load, log);
   const verifier = settings.UNSECURED
@@ -111,10 +118,12 @@ export function createWorker(env: NodeJS.ProcessEnv): Handler {
   const life = createLife({
     askHealth: (signal) => askHealth(settings.HEALTHCHECK_ENDPOINT ?? '/health', signal, settings.HEALTHCHECK_TIMEOUT),
     isNamed: settings.HEALTHCHECK_ENDPOINT !== undefined,
-    cached: async () => (settings.BENCHMARK === undefined ? undefined : readCached(cacheFile, target)),
+    wasMeasured: () => wasMeasured(cacheFile, target),
+    cached: async (signal) => readCached(cacheFile, await withModel(target, signal)),
     async benchmark(signal) {
-      const throughput = Math.max(...(await measureRuns(target, { signal, log })));
-      await writeCached(cacheFile, target, throughput).catch((error: Error) =>
+      const measured = await withModel(target, signal);
+      const throughput = Math.max(...(await measureRuns(measured, { signal, log })));
+      await writeCached(cacheFile, measured, throughput).catch((error: Error) =>
         log.warn('the result of the benchmark was not kept', { file: cacheFile, reason: error.message }),
       );
       return throughput;

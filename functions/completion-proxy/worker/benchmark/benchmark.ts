@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { ConfigError } from '#shared/errors.ts';
-import { isKnownBenchmark, knownBenchmarks, planOf } from './known.ts';
+import { askModel, isKnownBenchmark, knownBenchmarks, planOf } from './known.ts';
 import { type Benchmark, type BenchmarkContext, runBenchmark } from './run.ts';
 
 export interface BenchmarkTarget {
@@ -22,14 +22,22 @@ function load(path: string): unknown {
   return createRequire(file)(file);
 }
 
+const isNumber = (name: string) => /^\d+(\.\d+)?$/.test(name) && Number(name) > 0;
+
+/** The same with the model that the backend serves where nobody named one: what is measured, and kept as that. */
+export async function withModel(target: BenchmarkTarget, signal: AbortSignal): Promise<BenchmarkTarget> {
+  if (target.model !== undefined || isNumber(target.name)) return target;
+  const model = await askModel(toOurName(target.name), target.backendUrl, { headers: target.headers, signal });
+  return { ...target, model };
+}
+
 /** The throughput of each run, or the one that a module or a number gives. Throws when the backend does not do its part. */
 export async function measureRuns(target: BenchmarkTarget, context: BenchmarkContext): Promise<number[]> {
-  const { backendUrl, model, headers } = target;
+  const { backendUrl, model, headers } = await withModel(target, context.signal);
   const name = toOurName(target.name);
-  if (/^\d+(\.\d+)?$/.test(name) && Number(name) > 0) return [Number(name)];
+  if (isNumber(name)) return [Number(name)];
   if (isKnownBenchmark(name)) {
-    const plan = await planOf(name, backendUrl, { model, headers, signal: context.signal });
-    return runBenchmark(plan, context);
+    return runBenchmark(planOf(name, backendUrl, { model, headers, signal: context.signal }), context);
   }
   if (!/[./\\]/.test(name) || name.includes(':benchmark')) {
     throw new ConfigError([`BENCHMARK: takes ${knownBenchmarks.join(', ')}, a number, or the path of a module`]);
@@ -41,19 +49,40 @@ export async function measureRuns(target: BenchmarkTarget, context: BenchmarkCon
   return [result];
 }
 
-/** What a result belongs to: another backend, model or benchmark is measured anew. */
-const keyOf = ({ name, backendUrl, model }: BenchmarkTarget) => JSON.stringify([backendUrl, model ?? null, name]);
+interface Result {
+  backend: string;
+  model: string | null;
+  benchmark: string;
+  throughput: number;
+}
 
-/** The cached throughput of this very target; undefined where there is none, or a file of a predecessor. */
-export async function readCached(file: string, target: BenchmarkTarget): Promise<number | undefined> {
+/** undefined where there is none, or one of a predecessor. */
+async function readResult(file: string): Promise<Result | undefined> {
   try {
-    const { key, throughput } = JSON.parse(await readFile(file, 'utf8')) as { key?: string; throughput?: number };
-    return key === keyOf(target) && throughput! > 0 ? throughput : undefined;
+    const result = JSON.parse(await readFile(file, 'utf8')) as Partial<Result> | number | null;
+    return typeof result === 'object' && Number(result?.throughput) > 0 ? (result as Result) : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** Whether a result of this backend is there, of whichever model: then the backend was well before. */
+export async function wasMeasured(file: string, { backendUrl, name }: BenchmarkTarget): Promise<boolean> {
+  const result = await readResult(file);
+  return !isNumber(name) && result?.backend === backendUrl && result.benchmark === name;
+}
+
+/** The cached throughput of this very target: another backend, model or benchmark is measured anew. */
+export async function readCached(file: string, target: BenchmarkTarget): Promise<number | undefined> {
+  const result = await readResult(file);
+  const isSame = (await wasMeasured(file, target)) && result?.model === (target.model ?? null);
+  return isSame ? result?.throughput : undefined;
+}
+
+/** Nothing is kept where nothing was measured. */
 export async function writeCached(file: string, target: BenchmarkTarget, throughput: number): Promise<void> {
-  await writeFile(file, `${JSON.stringify({ key: keyOf(target), throughput })}\n`);
+  const { backendUrl: backend, model = null, name: benchmark } = target;
+  if (isNumber(benchmark)) return;
+  const result: Result = { backend, model, benchmark, throughput };
+  await writeFile(file, `${JSON.stringify(result)}\n`);
 }

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { createHttpClient, type HttpClient } from '#shared/clients/http.ts';
+import { createHttpClient } from '#shared/clients/http.ts';
 import type { BenchmarkPlan } from './run.ts';
 
 const words =
@@ -16,8 +16,8 @@ const system = `You know everything about zebras. ${'A zebra is an animal of Afr
 type Ask = (path: string, json: object) => Promise<Record<string, unknown>>;
 type Plan = (ask: Ask, model: string) => BenchmarkPlan;
 
-/** Tokens where the backend counts them, else as many as were asked for. */
-const countOf = (count: unknown, fallback: number) => (typeof count === 'number' && count > 0 ? count : fallback);
+/** Tokens where the backend counts them, none included, else as many as were asked for. */
+const countOf = (count: unknown, fallback: number) => (typeof count === 'number' && count >= 0 ? count : fallback);
 const tokensOf = (answer: Record<string, unknown>, fallback: number) =>
   countOf((answer.usage as { completion_tokens?: unknown } | undefined)?.completion_tokens, fallback);
 
@@ -99,45 +99,59 @@ const comfyUi: Plan = (ask, model) => {
   return { runs: 3, concurrency: 1, warmUp: draw, once: draw };
 };
 
-/** `defaultModel` where nobody names one and the backend lists none. */
-const known: Record<string, { plan: Plan; listsModels: boolean; timeoutMs: number; defaultModel: string }> = {
-  openai: { plan: openAi, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
-  'openai-chat': { plan: openAiChat, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
-  tgi: { plan: tgi, listsModels: false, timeoutMs: 600_000, defaultModel: 'model' },
-  ollama: { plan: ollama, listsModels: true, timeoutMs: 600_000, defaultModel: 'model' },
-  comfyui: {
-    plan: comfyUi,
-    listsModels: false,
-    timeoutMs: 300_000,
-    defaultModel: 'v1-5-pruned-emaonly.safetensors',
-  },
+/** `defaultModel` where nobody names one and the backend tells none. */
+const known: Record<string, { plan: Plan; timeoutMs: number; defaultModel: string }> = {
+  openai: { plan: openAi, timeoutMs: 600_000, defaultModel: 'model' },
+  'openai-chat': { plan: openAiChat, timeoutMs: 600_000, defaultModel: 'model' },
+  tgi: { plan: tgi, timeoutMs: 600_000, defaultModel: 'model' },
+  ollama: { plan: ollama, timeoutMs: 600_000, defaultModel: 'model' },
+  comfyui: { plan: comfyUi, timeoutMs: 300_000, defaultModel: 'v1-5-pruned-emaonly.safetensors' },
 };
 
 export const knownBenchmarks = Object.keys(known);
 export const isKnownBenchmark = (name: string) => Object.hasOwn(known, name);
 
-/** vLLM refuses a model that it does not serve: the first that it lists is the one. */
-async function firstModel(client: HttpClient, signal: AbortSignal): Promise<string | undefined> {
+interface BackendAccess {
+  headers: () => Record<string, string>;
+  signal: AbortSignal;
+}
+
+/** vLLM refuses a model that it does not serve: the first that it lists is the one. TGI tells its own elsewhere. */
+export async function askModel(
+  name: string,
+  backendUrl: string,
+  { headers, signal }: BackendAccess,
+): Promise<string | undefined> {
+  if (name === 'comfyui') return undefined;
+  const client = createHttpClient({
+    service: 'The backend',
+    baseUrl: backendUrl,
+    timeoutMs: 10_000,
+    attempts: 1,
+    headers,
+  });
   try {
-    const { body } = await client.requestJson({ path: '/v1/models', signal, timeoutMs: 10_000 });
-    return (body as { data?: { id?: string }[] }).data?.[0]?.id;
+    const { body } = await client.requestJson({ path: name === 'tgi' ? '/info' : '/v1/models', signal });
+    const { model_id, data } = body as { model_id?: unknown; data?: { id?: unknown }[] };
+    const model = name === 'tgi' ? model_id : data?.[0]?.id;
+    return typeof model === 'string' ? model : undefined;
   } catch {
+    // Not every backend has such a list.
     return undefined;
   }
 }
 
 /** The plan of one of `knownBenchmarks` against a backend. */
-export async function planOf(
+export function planOf(
   name: string,
   backendUrl: string,
-  { model, headers, signal }: { model: string | undefined; headers: () => Record<string, string>; signal: AbortSignal },
-): Promise<BenchmarkPlan> {
-  const { plan, listsModels, timeoutMs, defaultModel } = known[name]!;
+  { model, headers, signal }: BackendAccess & { model: string | undefined },
+): BenchmarkPlan {
+  const { plan, timeoutMs, defaultModel } = known[name]!;
   const client = createHttpClient({ service: 'The backend', baseUrl: backendUrl, timeoutMs, attempts: 1, headers });
   const ask: Ask = async (path, json) => {
     const { body } = await client.requestJson({ method: 'POST', path, json, signal });
     return body as Record<string, unknown>;
   };
-  const found = model ?? (listsModels ? await firstModel(client, signal) : undefined);
-  return plan(ask, found ?? defaultModel);
+  return plan(ask, model ?? defaultModel);
 }

@@ -40,7 +40,9 @@ describe("the worker's settings", () => {
     expect(() => readWorkerConfig(bad)).toThrow(/VAST_SIGNATURE_FORM[\s\S]*/);
     expect(() => readWorkerConfig(bad)).not.toThrow(/x-secret/);
     for (const name of Object.keys(bad)) expect(() => readWorkerConfig(bad)).toThrow(name);
-    expect(() => readWorkerConfig({ ...vast, REPORT_ADDR: 'ftp://x' })).toThrow('REPORT_ADDR');
+    for (const address of ['ftp://x', 'https://user:pass@run.vast.ai']) {
+      expect(() => readWorkerConfig({ ...vast, REPORT_ADDR: address })).toThrow('REPORT_ADDR');
+    }
   });
 
   it("have the predecessors' names", () => {
@@ -99,6 +101,12 @@ describe("the worker's settings", () => {
       DEFAULT_COST: 15,
     });
     expect(readWorkerConfig({ VESPA_WORKER_PORT: '1', WORKER_PORT: '2' }).settings.WORKER_PORT).toBe(2);
+    const other = { PYWORKER_BACKEND_URL: 'http://127.0.0.1:9', PYWORKER_ALLOW_PARALLEL: 'false' };
+    expect(readWorkerConfig({ ...other, PYWORKER_DEFAULT_COST: '100.5' }).settings).toMatchObject({
+      BACKEND_URL: 'http://127.0.0.1:9',
+      ALLOW_PARALLEL: false,
+      DEFAULT_COST: 100.5,
+    });
   });
 });
 

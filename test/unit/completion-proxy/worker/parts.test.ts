@@ -196,6 +196,7 @@ describe('the life of a worker', () => {
       },
       isNamed: more.isNamed ?? true,
       benchmark: more.benchmark ?? (async () => 50),
+      wasMeasured: async () => false,
       cached: async () => undefined,
       readyTimeoutMs: 10_000,
       resumeTimeoutMs: 10_000,
