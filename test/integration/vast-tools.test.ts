@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,7 +14,8 @@ import {
 import { startVastSandbox } from '../../sandbox/vast.ts';
 import { openVastClient } from '../../tools/vast/client.ts';
 import { until } from '../support/bundle-process.ts';
-import { type Act, answerJson, startScriptedBackend } from '../support/scripted-backend.ts';
+import { type Act, answerJson, hangUp, startScriptedBackend } from '../support/scripted-backend.ts';
+import { startWorker, vastEnv } from '../support/vast-worker.ts';
 
 const root = join(import.meta.dirname, '../..');
 const closing: (() => Promise<void> | void)[] = [];
@@ -22,8 +23,8 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function startBackend(act: Act) {
-  const backend = await startScriptedBackend(act);
+async function startBackend(...acts: Act[]) {
+  const backend = await startScriptedBackend(...acts);
   closing.push(() => backend.close());
   return backend;
 }
@@ -174,6 +175,61 @@ describe('a benchmark', () => {
     writeFileSync(file, '1.0\n');
     expect(await readCached(file, target)).toBeUndefined();
     expect(readFileSync(file, 'utf8')).toBe('1.0\n');
+  });
+
+  it('takes none for none: a backend that counts no tokens has no throughput', async () => {
+    const lazy = await startBackend(answerJson(200, { usage: { completion_tokens: 0 } }));
+    await expect(measureRuns(targetOf('openai-chat', lazy.url, 'm'), context)).rejects.toThrow('did any work');
+  });
+
+  it('of a backend that dies in the middle is what it did before, and an error where that is nothing', async () => {
+    let asked = 0;
+    const dying = await startBackend((res, call) => (asked++ < 12 ? answer : hangUp)(res, call));
+    const runs = await measureRuns(targetOf('openai-chat', dying.url, 'm'), context);
+    expect([runs.length, runs[0]! > 0]).toEqual([2, true]);
+    const dead = await startBackend(answer, hangUp);
+    await expect(measureRuns(targetOf('openai-chat', dead.url, 'm'), context)).rejects.toThrow('The backend: network');
+  });
+
+  it('is measured anew by a worker whose backend serves another model now, and else not', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'vast-cache-'));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, '.has_benchmark');
+    let model = 'first';
+    const backend = await startBackend((res, call) =>
+      (call.url === '/v1/models' ? answerJson(200, { data: [{ id: model }] }) : answer)(res, call),
+    );
+    /** How often the benchmark asks until the worker is loaded. */
+    async function load(env: Record<string, string> = {}): Promise<number> {
+      const sandbox = await startVastSandbox();
+      const before = backend.calls.filter(({ method }) => method === 'POST').length;
+      const worker = await startWorker({
+        ...vastEnv(sandbox, 7, 3_000),
+        BACKEND_URL: backend.url,
+        BENCHMARK: 'openai-chat',
+        BENCHMARK_CACHE_FILE: file,
+        ...env,
+      });
+      await until('the worker is loaded', () => sandbox.world.workers.get(7)?.isLoaded || undefined);
+      await worker.close();
+      await sandbox.close();
+      return backend.calls.filter(({ method }) => method === 'POST').length - before;
+    }
+    expect(await load()).toBe(81);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({
+      backend: backend.url,
+      model: 'first',
+      benchmark: 'openai-chat',
+      throughput: expect.any(Number),
+    });
+    expect(await load()).toBe(0);
+    model = 'second';
+    expect(await load()).toBe(81);
+    expect(await load({ MODEL_NAME: 'first' })).toBe(81);
+    rmSync(file);
+    // What was measured elsewhere is not kept as if it had been measured here.
+    expect(await load({ BENCHMARK: '50' })).toBe(0);
+    expect(existsSync(file)).toBe(false);
   });
 
   it('is printed with its spread by npm run vast-bench', async () => {

@@ -19,6 +19,8 @@ export interface ReporterOptions {
   now?: () => number;
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
   usedDiskBytes?: () => Promise<number>;
+  /** An autoscaler that does not answer must not keep a machine that is to stop. */
+  lastWordsMs?: number;
 }
 
 /** How the worker is, as far as the autoscaler wants to know. */
@@ -34,8 +36,6 @@ const longestSilenceMs = 10_000;
 /** It takes no deletions. */
 const withoutDeletions = 'https://cloud.vast.ai/api/v0';
 const version = '0.3.0';
-/** An autoscaler that does not answer must not keep a machine that is to stop. */
-const lastWordsMs = 5_000;
 
 async function usedDisk(): Promise<number> {
   const { blocks, bfree, bsize } = await statfs('/');
@@ -45,7 +45,7 @@ async function usedDisk(): Promise<number> {
 /** Tells the autoscaler how this worker is and which calls are done. Never throws: what was not taken is told again. */
 export function createReporter(options: ReporterOptions) {
   const { load, clients, containerId, masterToken, url, retryDelayMs, attempts, log } = options;
-  const { now = Date.now, sleep = realSleep, usedDiskBytes = usedDisk } = options;
+  const { now = Date.now, sleep = realSleep, usedDiskBytes = usedDisk, lastWordsMs = 5_000 } = options;
   const condition: Condition = { isLoaded: false, loadTimeS: 0, error: '' };
   const stop = new AbortController();
   /** Ends what is under way as well. */

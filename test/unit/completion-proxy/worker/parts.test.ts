@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { HttpRequest } from '#shared/clients/http.ts';
 import { createLogger } from '#shared/log.ts';
 import { createLife } from '../../../../functions/completion-proxy/worker/life.ts';
 import { Load, type Work } from '../../../../functions/completion-proxy/worker/load.ts';
 import { createPathCheck } from '../../../../functions/completion-proxy/worker/read-call.ts';
-import { createReporter } from '../../../../functions/completion-proxy/worker/reporter.ts';
 
 const log = createLogger({ write: () => {} });
 const work = (requestIdx: number, workload = 10, reqnum = requestIdx): Work => ({ workload, requestIdx, reqnum });
@@ -66,125 +64,50 @@ describe('the load', () => {
     load.end(plain, 'served');
     expect(load.deletions.size).toBe(0);
   });
-});
 
-function startReporter(answers: (address: string, request: HttpRequest) => boolean = () => true) {
-  const sent: { address: string; path: string; json: Record<string, unknown> }[] = [];
-  const load = new Load();
-  let now = 0;
-  const waits: number[] = [];
-  const reporter = createReporter({
-    load,
-    clients: ['http://a', 'http://b'].map((address) => ({
-      address,
-      client: {
-        async request(request) {
-          sent.push({ address, path: request.path, json: request.json as Record<string, unknown> });
-          if (!answers(address, request)) throw new Error('refused');
-          return { status: 200, headers: {}, text: '' };
-        },
-      },
-    })),
-    containerId: 7,
-    masterToken: () => 'token',
-    url: 'http://1.2.3.4:40000',
-    statusEveryMs: 1_000,
-    deletionsEveryMs: 1_000,
-    retryDelayMs: 2_000,
-    attempts: 3,
-    log,
-    now: () => now,
-    sleep: async (ms) => {
-      waits.push(ms);
-    },
-    usedDiskBytes: async () => 5e9,
-  });
-  return { reporter, load, sent, waits, pass: (ms: number) => (now += ms) };
-}
-
-describe('the reports', () => {
-  it('have the 17 fields, in their order, with the sums since the last one', async () => {
-    const { reporter, load, sent } = startReporter();
-    load.throughput = 50;
-    reporter.loaded(0.14);
-    const [one, two, three] = [work(9, 20), work(10, 30), work(11, 5)];
-    load.begin(one);
-    load.begin(two);
-    load.begin(three);
-    load.end(one, 'served');
-    load.end(three, 'cancelled');
-    load.reject(work(12, 7));
-    await reporter.tickStatus();
-    expect(JSON.stringify(sent[0]!.json)).toBe(
-      '{"id":7,"mtoken":"token","version":"0.3.0","loadtime":0.14,"cur_load":30,"rej_load":7,"new_load":57,' +
-        '"error_msg":"","max_perf":50,"cur_perf":20,"cur_capacity":0,"max_capacity":0,"num_requests_working":1,' +
-        '"num_requests_recieved":4,"additional_disk_usage":0,"working_request_idxs":[10],"url":"http://1.2.3.4:40000"}',
-    );
-    load.end(two, 'errored');
-    await reporter.tickStatus();
-    expect(sent[1]!.json).toMatchObject({ loadtime: 0, cur_load: 0, rej_load: 0, new_load: 0, cur_perf: 0 });
-  });
-
-  it('go out on news, and after ten seconds of silence', async () => {
-    const { reporter, load, sent, pass } = startReporter();
-    await reporter.tickStatus();
-    await reporter.tickStatus();
-    pass(9_999);
-    await reporter.tickStatus();
-    expect(sent).toHaveLength(1);
-    pass(1);
-    await reporter.tickStatus();
-    expect(sent).toHaveLength(2);
+  it('keeps no deletions where nobody takes them', () => {
+    const load = new Load({ isTold: false });
     load.begin(work(1));
-    await reporter.tickStatus();
-    reporter.errored('broken');
-    await reporter.tickStatus();
-    reporter.errored('broken');
-    await reporter.tickStatus();
-    reporter.errored('');
-    await reporter.tickStatus();
-    expect(sent.slice(2).map(({ json }) => json.error_msg)).toEqual(['', 'broken', '']);
+    load.reject(work(2));
+    load.decline(work(3));
+    expect(load.deletions.size).toBe(0);
   });
 
-  it('are tried three times at each address, in order, until one takes them, and kept when none does', async () => {
-    const failing = new Set(['http://a']);
-    const { reporter, load, sent, waits } = startReporter((address) => !failing.has(address));
-    load.begin(work(1, 20));
-    await reporter.tickStatus();
-    expect(sent.map(({ address }) => address)).toEqual(['http://a', 'http://a', 'http://a', 'http://b']);
-    expect(waits).toEqual([2_000, 2_000, 2_000]);
-    failing.add('http://b');
-    load.begin(work(2, 5));
-    await reporter.tickStatus();
-    failing.clear();
-    await reporter.tickStatus();
-    expect(sent.at(-1)!.json.new_load).toBe(5);
-  });
-
-  it('delete successes and failures in a call each, again until they are taken', async () => {
-    let isDown = true;
-    const { reporter, load, sent } = startReporter(() => !isDown);
-    const [good, left, bad] = [work(2), work(3), work(4)];
-    for (const one of [good, left, bad]) load.begin(one);
-    load.end(good, 'served');
-    load.end(left, 'cancelled');
-    load.end(bad, 'errored');
-    load.reject(work(5));
-    await reporter.tickDeletions();
-    isDown = false;
-    sent.length = 0;
-    await reporter.tickDeletions();
-    await reporter.tickDeletions();
-    expect(sent.map(({ path, json }) => [path, json])).toEqual([
-      ['/delete_requests/', { worker_id: 7, mtoken: 'token', request_idxs: [2, 3], success: true }],
-      ['/delete_requests/', { worker_id: 7, mtoken: 'token', request_idxs: [4, 5], success: false }],
+  it('of a call that is declined is nothing, but the call is told', () => {
+    const load = new Load();
+    load.decline(work(5));
+    expect([load.current, load.counts, load.received]).toEqual([
+      0,
+      { received: 0, cancelled: 0, served: 0, rejected: 0 },
+      0,
     ]);
+    expect([...load.deletions.values()]).toEqual([{ requestIdx: 5, success: false }]);
   });
+
+  it('counts a ticket that comes again as one, and remembers no more of them than it must', () => {
+    const load = new Load();
+    for (let call = 0; call < 25_000; call++) load.end(begun(load, work(call)), 'served');
+    load.end(begun(load, work(24_999)), 'served');
+    expect(load.received).toBe(25_000);
+    load.reject({ workload: 1, requestIdx: undefined, reqnum: undefined });
+    expect(load.received).toBe(25_001);
+  });
+
+  function begun(load: Load, one: Work): Work {
+    load.begin(one);
+    return one;
+  }
 });
 
 describe('the life of a worker', () => {
   /** Runs a life whose health answers are given, one each time it is asked; the last one ends it. */
-  async function live(health: (number | Error)[], more: { benchmark?: () => Promise<number>; isNamed?: boolean } = {}) {
+  interface More {
+    benchmark?: () => Promise<number>;
+    isNamed?: boolean;
+    wasMeasured?: boolean;
+    cached?: number;
+  }
+  async function live(health: (number | Error)[], more: More = {}) {
     const told: string[] = [];
     let clock = 0;
     const life = createLife({
@@ -196,10 +119,10 @@ describe('the life of a worker', () => {
       },
       isNamed: more.isNamed ?? true,
       benchmark: more.benchmark ?? (async () => 50),
-      wasMeasured: async () => false,
-      cached: async () => undefined,
+      wasMeasured: async () => more.wasMeasured ?? false,
+      cached: async () => more.cached,
       readyTimeoutMs: 10_000,
-      resumeTimeoutMs: 10_000,
+      resumeTimeoutMs: 5_000,
       retryEveryMs: 5_000,
       pollEveryMs: 10_000,
       failuresToError: 3,
@@ -245,6 +168,18 @@ describe('the life of a worker', () => {
       'loaded 70',
       '',
     ]);
+  });
+
+  it('is soon impatient where the backend was well before, and measures nothing that is known', async () => {
+    const benchmark = async () => 70;
+    const known = { benchmark, wasMeasured: true, cached: 42 };
+    expect(await live([503, 503, 503, 200, 200, 200], known)).toEqual([
+      'Backend failed to become ready after 5 seconds',
+      'loaded 42',
+      '',
+    ]);
+    // The backend serves another model now.
+    expect(await live([200, 200, 200], { benchmark, wasMeasured: true })).toEqual(['loaded 70', '']);
   });
 
   it('takes a 404 on a health path that nobody named for a sign of life', async () => {
