@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
@@ -68,7 +71,8 @@ async function pushRows(lagoUrl: string, total: number, isWatched = false): Prom
     BILL_FROM: '2026-11-01',
     RUN_SECONDS: '3600',
   };
-  const store = createStore(createSqliteEngine(':memory:'), { name: `bench-${total}` });
+  const folder = mkdtempSync(join(tmpdir(), 'bench-lago-'));
+  const store = createStore(createSqliteEngine(join(folder, 'store.sqlite')), { name: `bench-${total}` });
   const push = openPush(loadSettings(schema, env), {
     store,
     // The day after: recent enough that every call is remembered as well.
@@ -90,6 +94,7 @@ async function pushRows(lagoUrl: string, total: number, isWatched = false): Prom
   if (isWatched) look();
   clearInterval(watch);
   await push.close();
+  rmSync(folder, { recursive: true });
   if (sent !== total) throw new Error(`sent ${sent} of ${total}`);
   return { ms, peakMb: peak / 1e6 };
 }
