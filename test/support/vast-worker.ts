@@ -36,9 +36,9 @@ export const vastEnv = (sandbox: VastSandbox, id: number, port: number): Record<
 });
 
 /** The worker's handler on a socket of its own, its answers sent as the template sends them; not the whole process. */
-export async function startWorker(env: Record<string, string>) {
+export async function startWorker(env: Record<string, string>, port = 0) {
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', write: (line) => lines.push(line) });
-  const { baseUrl, close } = await openLocal(createWorker(env), log);
+  const { baseUrl, close } = await openLocal(createWorker(env), log, port);
   return { url: baseUrl, lines, close };
 }

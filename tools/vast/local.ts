@@ -6,7 +6,7 @@ import { createLogger } from '../../shared/log.ts';
 import { sendResponse } from '../../template/node24-ts/send.ts';
 
 /** A handler on a port of this machine that nobody else is told, for programs that import it. */
-export async function openLocal(handler: Handler, log: Logger = createLogger({ level: 'warn' })) {
+export async function openLocal(handler: Handler, log: Logger = createLogger({ level: 'warn' }), port = 0) {
   const server = createServer(async (request, response) => {
     const gone = new AbortController();
     response.once('close', () => response.writableFinished || gone.abort());
@@ -28,7 +28,7 @@ export async function openLocal(handler: Handler, log: Logger = createLogger({ l
       return void (answer.body instanceof Readable && answer.body.on('error', () => {}).destroy());
     return sendResponse(method === 'HEAD', response, answer, log);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     /** For SDKs that take a base URL. */

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import { UpstreamError } from '#shared/errors.ts';
+import { HttpError, UpstreamError } from '#shared/errors.ts';
 import { parseRetryAfterMs } from '#shared/retry.ts';
 import type { Carrier, Upstream } from '../backends/upstream.ts';
 import type { AnswerSource } from './answer.ts';
@@ -292,7 +292,9 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     else {
       if (state === 'judged') this.#broken = error;
       if (state === 'asked' || state === 'reading' || state === 'held') {
-        this.#standing.isIll();
+        // What is for the caller (no worker has started yet) says nothing of the backend: a closed way would start none.
+        if (error.cause instanceof HttpError) this.#standing.isUnknown();
+        else this.#standing.isIll();
         this.#report(withoutAnswer(error));
       }
       this.#settle();

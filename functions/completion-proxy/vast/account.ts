@@ -2,7 +2,7 @@ import { createHttpClient } from '#shared/clients/http.ts';
 import { UpstreamError } from '#shared/errors.ts';
 
 export interface AccountEndpoint {
-  id: number | string;
+  id: number;
   name: string;
   apiKey: string;
 }
@@ -25,9 +25,11 @@ export async function listEndpoints(
     query: { autoscaler_instance: options.instance ?? 'prod' },
     signal: options.signal,
   });
-  const { results } = body as { results?: { id?: number; endpoint_name?: string; api_key?: string }[] };
+  const { results } = (body ?? {}) as { results?: unknown };
   if (!Array.isArray(results)) throw new UpstreamError('Vast.ai', 'invalid_response', 'no list of endpoints');
-  return results.flatMap(({ id, endpoint_name: name, api_key: apiKey }) =>
-    id === undefined || name === undefined || apiKey === undefined ? [] : [{ id, name, apiKey }],
-  );
+  return (results as (Record<string, unknown> | null)[]).flatMap((result) => {
+    const { id, endpoint_name: name, api_key: apiKey } = result ?? {};
+    const isWhole = typeof id === 'number' && typeof name === 'string' && typeof apiKey === 'string';
+    return isWhole ? [{ id, name, apiKey }] : [];
+  });
 }

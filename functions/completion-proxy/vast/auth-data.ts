@@ -81,7 +81,8 @@ export const toAuthQuery = (auth: AuthData): string =>
     .map((field) => {
       const text = auth[field];
       const value = text.startsWith('"') ? (JSON.parse(text) as string) : text;
-      return `${queryPrefix}${field}=${encodeURIComponent(value)}`;
+      // Half of a surrogate pair has no spelling in a URL.
+      return `${queryPrefix}${field}=${encodeURIComponent(value.toWellFormed())}`;
     })
     .join('&');
 

@@ -36,6 +36,7 @@ export function createVastCarrier(backend: Backend, openPool: OpenPool): Carrier
     return pool;
   }
 
+  const clock = () => performance.now();
   const router = createRouter({
     target,
     async post(json, key, signal) {
@@ -50,9 +51,9 @@ export function createVastCarrier(backend: Backend, openPool: OpenPool): Carrier
     },
     sleep,
     random: Math.random,
-    clock: () => performance.now(),
+    clock,
   });
-  const parts: JourneyParts = { router, target, poolOf, sleep, random: Math.random };
+  const parts: JourneyParts = { router, target, poolOf, sleep, random: Math.random, clock };
 
   return {
     dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) {

@@ -12,6 +12,7 @@ export interface JourneyParts {
   poolOf: (origin: string) => Pick<Dispatcher, 'dispatch'>;
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   random: () => number;
+  clock: () => number;
 }
 
 export interface JourneyCall {
@@ -26,6 +27,8 @@ export interface JourneyCall {
 const maxWorkers = 4;
 const maxPauseMs = 5_000;
 const maxWaitMs = 86_400_000;
+/** What is read of a refusal, so that the connection can be used again. */
+const mostRead = { bytes: 64 * 1024, ms: 1_000 };
 
 /** The worker is full or its backend is not well: another may do. */
 const isBusy = (status: number) =>
@@ -42,6 +45,8 @@ function waitOf({ prefer = '' }: IncomingHttpHeaders, fallbackMs: number): numbe
   const [, seconds] = /(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])/.exec(String(prefer)) ?? [];
   return seconds === undefined ? fallbackMs : Math.min(Number(seconds) * 1_000, maxWaitMs);
 }
+
+const notRead = () => new Error('the refusal of a worker is not read to its end');
 
 /** Why a worker gave nothing. */
 interface Miss {
@@ -99,23 +104,31 @@ export class Journey implements Dispatcher.DispatchController {
 
   /** Never rejects: the handler is told. */
   async run(call: JourneyCall): Promise<void> {
-    const { router, target, sleep, random } = this.#parts;
+    const { router, target, sleep, random, clock } = this.#parts;
     const { signal } = this.#stop;
+    const pause = (misses: number) => sleep(Math.min(1_000 * 2 ** (misses - 1) * random(), maxPauseMs), signal);
     this.#handler.onRequestStart?.(this, {});
     try {
       const body = await call.body;
       const payload = parsePayload(body);
       const fields = toFields(call.headers);
       const cost = costOf(fields, payload, target.defaultCost);
-      const waitMs = waitOf(fields, target.waitMs);
+      // For all of its workers together.
+      let leftMs = waitOf(fields, target.waitMs);
+      const lost = new Set<string>();
       let requestIdx: string | undefined;
       for (let worker = 1; !signal.aborted; worker++) {
-        const ticket = await router.route({ cost, requestIdx, waitMs, signal });
+        const askedAt = clock();
+        const ticket = await router.route({ cost, requestIdx, waitMs: leftMs, signal });
+        leftMs = Math.max(0, leftMs - (clock() - askedAt));
         requestIdx = ticket.auth.request_idx;
+        // The autoscaler does not know yet, or there is no other: it may be about to come back.
+        if (lost.has(ticket.url)) await pause(worker - 1);
         const sealed = seal({ ...call, body, payload }, ticket.auth);
         const miss = await this.#ask(ticket, { ...sealed, method: call.method }, worker >= maxWorkers);
         if (miss === undefined) return;
-        if (miss.isBusy) await sleep(Math.min(1_000 * 2 ** (worker - 1) * random(), maxPauseMs), signal);
+        if (miss.isBusy) await pause(worker);
+        else lost.add(ticket.url);
       }
       throw this.reason;
     } catch (error) {
@@ -135,6 +148,8 @@ export class Journey implements Dispatcher.DispatchController {
     return new Promise((resolve, reject) => {
       let miss: Miss | undefined;
       let isBegun = false;
+      let read = 0;
+      let timer: NodeJS.Timeout | undefined;
       this.#parts.poolOf(origin).dispatch(
         { ...request, path, method: request.method as Dispatcher.HttpMethod },
         {
@@ -142,29 +157,36 @@ export class Journey implements Dispatcher.DispatchController {
             this.#inner = controller;
             if (this.aborted) controller.abort(this.reason!);
           },
-          onResponseStart: (_controller, status, headers, message) => {
+          onResponseStart: (controller, status, headers, message) => {
             if (status < 200) return;
             if (!isLast && isBusy(status)) {
-              // Read to its end, so that the connection can be used again.
               miss = { isBusy: true };
+              timer = setTimeout(() => controller.abort(notRead()), mostRead.ms);
+              resolve(miss);
               return;
             }
             isBegun = true;
             handler.onResponseStart?.(this, status, headers, message);
           },
-          onResponseData: (_controller, chunk) => {
+          onResponseData: (controller, chunk) => {
             if (miss === undefined) handler.onResponseData?.(this, chunk);
+            else {
+              read += chunk.length;
+              if (read > mostRead.bytes) controller.abort(notRead());
+            }
           },
           onResponseEnd: (_controller, trailers) => {
+            clearTimeout(timer);
             if (miss === undefined) handler.onResponseEnd?.(this, trailers);
             resolve(miss);
           },
           onResponseError: (_controller, error) => {
+            clearTimeout(timer);
             if (isBegun) {
               handler.onResponseError?.(this, this.reason ?? error);
               resolve(undefined);
             } else if (this.aborted || isLast) reject(error);
-            else resolve(miss ?? { isBusy: false });
+            else resolve({ isBusy: false });
           },
         },
       );

@@ -38,6 +38,8 @@ const longestPollMs = 5_000;
 const cannot = (detail: string, status?: number, advice?: string) =>
   new UpstreamError('Vast.ai', 'status', detail, { status, advice });
 
+const isAddress = (url: string) => /^https?:$/.test(URL.parse(url)?.protocol ?? '');
+
 /** No worker in time: the caller is told when to come back. */
 function startingError(status: string, waitMs: number): UpstreamError {
   const error = cannot(`no worker within ${waitMs} ms: ${status}`, 503);
@@ -69,7 +71,8 @@ export function createRouter({ target, post, sleep, random, clock }: RouterOptio
     for (let attempt = 1; ; attempt++) {
       let failure: UpstreamError;
       try {
-        const { status, text } = await post(json, await keyFor(signal), signal);
+        const key = await keyFor(signal);
+        const { status, text } = await post(json, key, signal);
         if (status < 300) return text;
         const isKey = status === 401 || status === 403;
         // The account may have given the endpoint a new one.
@@ -77,7 +80,12 @@ export function createRouter({ target, post, sleep, random, clock }: RouterOptio
           found = undefined;
           continue;
         }
-        failure = cannot(text.slice(0, 200), status, isKey ? 'check vast-api-key' : undefined);
+        // An answer that repeats what it was sent has the key in it.
+        failure = cannot(
+          text.replaceAll(key, '[redacted]').slice(0, 200),
+          status,
+          isKey ? 'check vast-api-key' : undefined,
+        );
         if (status < 500) throw failure;
       } catch (error) {
         if (signal.aborted || (error instanceof UpstreamError && error.status !== undefined)) throw error;
@@ -102,7 +110,9 @@ export function createRouter({ target, post, sleep, random, clock }: RouterOptio
           if (Object.keys(problems).length > 0) {
             throw new UpstreamError('Vast.ai', 'invalid_response', `the ticket lacks ${Object.keys(problems).join()}`);
           }
-          return { auth, url: JSON.parse(auth.url) as string };
+          const url = JSON.parse(auth.url) as string;
+          if (!isAddress(url)) throw new UpstreamError('Vast.ai', 'invalid_response', 'the worker has no address');
+          return { auth, url };
         }
         const most = Math.min(1_000 * 2 ** poll + random() * 1_000, longestPollMs);
         const pauseMs = poll === 0 ? 1_000 : 100 + random() * (most - 100);
