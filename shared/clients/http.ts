@@ -102,19 +102,10 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
   // Loaded with the first call: axios costs more start-up time than everything else in a small function.
   let loading: ReturnType<typeof load> | undefined;
   async function load() {
-    const [{ default: axios }, http, https] = await Promise.all([
-      import('axios'),
-      import('node:http'),
-      import('node:https'),
-    ]);
+    const [{ default: axios }, agents] = await Promise.all([import('axios'), openAgents(baseUrl, options.tls)]);
     return axios.create({
       adapter: 'http',
-      httpAgent: new http.Agent({ keepAlive: true }),
-      httpsAgent: new https.Agent({
-        keepAlive: true,
-        ...(options.tls?.ca === undefined ? {} : { ca: options.tls.ca }),
-        rejectUnauthorized: options.tls?.insecure !== true,
-      }),
+      ...agents,
       maxRedirects: 0,
       maxContentLength: maxResponseBytes,
       responseType: 'text',
@@ -229,6 +220,15 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
         throw new UpstreamError(service, 'invalid_response', `not JSON: ${shown(text)}`, { status });
       }
     },
+  };
+}
+
+/** The agent of the base URL's protocol, for TLS is not loaded without need: no redirect leads to another one. */
+async function openAgents(baseUrl: string, { ca, insecure = false }: HttpClientOptions['tls'] = {}) {
+  if (!/^https:/i.test(baseUrl)) return { httpAgent: new (await import('node:http')).Agent({ keepAlive: true }) };
+  const { Agent } = await import('node:https');
+  return {
+    httpsAgent: new Agent({ keepAlive: true, ...(ca === undefined ? {} : { ca }), rejectUnauthorized: !insecure }),
   };
 }
 

@@ -14,9 +14,9 @@ export function createSqliteEngine(path: string): Engine {
     // The temporary folder is everybody's: the file is its owner's alone from its first moment.
     closeSync(openSync(path, 'a', 0o600));
     const database = new DatabaseSync(path, { timeout: 5_000 });
-    database.exec('PRAGMA journal_mode = WAL');
     // The file is a cache that is gone with the replica: a call must not wait for the disk under it.
     database.exec('PRAGMA synchronous = OFF');
+    database.exec('PRAGMA journal_mode = WAL');
     for (const statement of tables('INTEGER PRIMARY KEY AUTOINCREMENT')) database.exec(statement);
     return database;
   }

@@ -66,6 +66,32 @@ test('without a cache the function starts', async () => {
   expect(await answersFrom(start)).toBe(200);
 });
 
+test('axios is loaded without the undici, the TLS and the HTTP/2 of Node, which it has no need of', async () => {
+  const entry = join(folder, 'index.ts');
+  writeFileSync(
+    entry,
+    `import { createServer } from 'node:http';
+    export default () => async () => {
+      const { default: axios } = await import('axios');
+      const server = createServer((_, response) => response.end('pong')).listen(0, '127.0.0.1');
+      await new Promise((resolve) => server.once('listening', resolve));
+      const form = new URLSearchParams({ a: '1' });
+      const { data } = await axios.post('http://127.0.0.1:' + server.address().port, form);
+      const body = JSON.stringify({ data, builtins: process.moduleLoadList });
+      return { status: 200, body };
+    };`,
+  );
+  const outfile = join(folder, 'index.cjs');
+  await bundle({ entry, outfile, nodeModules: join(root, 'node_modules') });
+  const server = await runBundle(outfile);
+  const answer = await fetch(`http://127.0.0.1:${server.port}/`);
+  server.child.kill('SIGKILL');
+  const { data, builtins } = (await answer.json()) as { data: string; builtins: string[] };
+  expect(data).toBe('pong');
+  expect(builtins).toContain('NativeModule http');
+  expect(builtins.filter((name) => /undici|http2|tls/.test(name))).toEqual([]);
+});
+
 test.skipIf(process.getuid?.() !== 0)('any uid reads the cache, from files that nobody may write', async () => {
   await warmUp(await build(join(fixture, 'index.ts')), fixture);
   for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o444);
