@@ -17,7 +17,7 @@ import type { CallRecord, Running } from './records/record.ts';
 import { createRecorder, type Sink } from './records/recorder.ts';
 import { createRecordRoutes } from './records/routes.ts';
 import { createUsageSender } from './records/usage-sender.ts';
-import type { CallFacts, Observe } from './road/observer.ts';
+import type { Observe } from './road/observer.ts';
 import { openTraces } from './traces/open.ts';
 import { createUiRoutes } from './ui/routes.ts';
 import type { Prices } from './usage/prices.ts';
@@ -132,19 +132,19 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   const sender = post && createUsageSender({ store, post, log, onLost: (records) => metrics.lost('webhook', records) });
   sender?.start();
 
-  const sinks: Sink[] = [metrics.count, limits.settle, ...(history === undefined ? [] : [history.add])];
+  const sinks: Sink[] = [limits.settle, metrics.count, ...(history === undefined ? [] : [history.add])];
   const traces = openTraceSink(settings, parts.upstreams, { log, onLost: (spans) => metrics.lost('traces', spans) });
   if (traces !== undefined) {
-    sinks.push((record: CallRecord, { trace }: CallFacts) => trace !== undefined && traces.add(record, trace));
+    sinks.push((record, _cost, { trace }) => trace !== undefined && traces.add(record, trace));
   }
   if (parts.sink !== undefined) sinks.push(parts.sink);
   const content = contentRuleOf(settings);
+  const onError = (error: unknown) => log.error('a call was not recorded', { error });
 
   const running = new Set<Running>();
+  const recorder = createRecorder({ running, prices: parts.prices, sinks, content, now, clock, onError });
   return {
-    observe: settings.RECORD_CALLS
-      ? createRecorder({ running, prices: parts.prices, sinks, content, now, clock })
-      : undefined,
+    observe: settings.RECORD_CALLS ? recorder.observe : undefined,
     limits,
     routes: [
       ...createRecordRoutes({ history, journal, limits, metrics, now }),
@@ -152,6 +152,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
     ],
     isDurable: store.durable,
     async close() {
+      recorder.drain();
       await history?.close();
       await sender?.close();
       await traces?.close();

@@ -1,5 +1,5 @@
 import { HttpError } from '#shared/errors.ts';
-import { formatUsd, parseUsd } from '#shared/money.ts';
+import { formatUsd, type PicoUsd } from '#shared/money.ts';
 import type { CallRecord } from '../records/record.ts';
 import type { CallFacts } from '../road/observer.ts';
 import { notFound } from '../routing/plan.ts';
@@ -21,9 +21,9 @@ export interface Limits {
   /** Counts the call. Throws HttpError 400, 403, 404 and 429 with `Retry-After`. */
   admit(facts: CallFacts): void;
   /** A sink of the recorder: charges what a call used and cost. */
-  settle(record: CallRecord): void;
+  settle(record: CallRecord, cost: PicoUsd | undefined): void;
   /** `x-ratelimit-*` for a caller who has limits. */
-  headers(caller: string): [name: string, value: string][];
+  headers(caller: string): Field[];
   /** What `GET /_proxy/key` answers. */
   describe(caller: string): Record<string, unknown>;
 }
@@ -31,15 +31,33 @@ export interface Limits {
 const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
+type Field = [name: string, value: string];
+
 interface Account {
   policy: Policy;
   requests: Meter | undefined;
   tokens: Meter | undefined;
   budget: Meter | undefined;
+  /** What a caller is told of each of the first two. */
+  tell: ((fields: Field[]) => void)[];
 }
 
 const toUsd = (nano: number) => formatUsd(BigInt(nano) * 1_000n);
 const secondsUntil = (at: number, now: number) => Math.max(1, Math.ceil((at - now) / 1_000));
+
+/** The fields of one limit. They go with every answer: the one that stays is made once, the reset once a second. */
+function createFields(what: string, meter: Meter, now: () => number): (fields: Field[]) => void {
+  const limit: Field = [`x-ratelimit-limit-${what}`, String(meter.limit)];
+  const remaining = `x-ratelimit-remaining-${what}`;
+  let reset: Field = [`x-ratelimit-reset-${what}`, ''];
+  let resetIn = 0;
+  return (fields) => {
+    const seconds = secondsUntil(meter.resetsAt(), now());
+    if (seconds !== resetIn) reset = [reset[0], `${seconds}s`];
+    resetIn = seconds;
+    fields.push(limit, [remaining, String(Math.max(0, meter.left()))], reset);
+  };
+}
 
 /**
  * What callers may do, held per key. A call is refused when a limit is used up before it; what it then uses is charged
@@ -61,12 +79,13 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
             now,
             ...(onStoreError === undefined ? {} : { onStoreError }),
           });
-    return {
-      policy,
-      requests: meter(policy.requestsPerMinute, minuteMs, 'requests'),
-      tokens: meter(policy.tokensPerMinute, minuteMs, 'tokens'),
-      budget: meter(policy.dailyBudgetNanoUsd, dayMs, 'budget'),
-    };
+    const requests = meter(policy.requestsPerMinute, minuteMs, 'requests');
+    const tokens = meter(policy.tokensPerMinute, minuteMs, 'tokens');
+    const tell = [
+      ...(requests === undefined ? [] : [createFields('requests', requests, now)]),
+      ...(tokens === undefined ? [] : [createFields('tokens', tokens, now)]),
+    ];
+    return { policy, requests, tokens, budget: meter(policy.dailyBudgetNanoUsd, dayMs, 'budget'), tell };
   }
 
   function accountOf(caller: string): Account | undefined {
@@ -116,7 +135,9 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
       checkModel(account.policy, facts);
       if (!facts.isLlm) return;
       const { requests, tokens, budget } = account;
-      for (const meter of [requests, tokens, budget]) meter?.refresh();
+      requests?.refresh();
+      tokens?.refresh();
+      budget?.refresh();
       if (budget !== undefined && budget.left() <= 0) {
         refuse(budget, 'budget_exceeded', `The daily budget of ${toUsd(budget.limit)} USD is spent`);
       }
@@ -131,29 +152,19 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
       }
     },
 
-    settle({ caller, tokens: used, cost_usd: cost, provider }) {
+    settle({ caller, tokens: used, provider }, cost) {
       const account = accountOf(caller);
       if (account === undefined) return;
       const { input = 0, output = 0, cached_input = 0, cache_creation = 0 } = used;
       // Anthropic counts the cached parts beside the input.
       const total = input + output + (provider === 'anthropic' ? cached_input + cache_creation : 0);
       if (total > 0) account.tokens?.use(total);
-      if (cost !== null) account.budget?.use(Number((parseUsd(cost) + 999n) / 1_000n));
+      if (cost !== undefined) account.budget?.use(Number((cost + 999n) / 1_000n));
     },
 
     headers(caller) {
-      const account = accountOf(caller);
-      if (account === undefined) return [];
-      const fields: [string, string][] = [];
-      for (const [name, meter] of [
-        ['requests', account.requests],
-        ['tokens', account.tokens],
-      ] as const) {
-        if (meter === undefined) continue;
-        fields.push([`x-ratelimit-limit-${name}`, String(meter.limit)]);
-        fields.push([`x-ratelimit-remaining-${name}`, String(Math.max(0, meter.left()))]);
-        fields.push([`x-ratelimit-reset-${name}`, `${secondsUntil(meter.resetsAt(), now())}s`]);
-      }
+      const fields: Field[] = [];
+      for (const tell of accountOf(caller)?.tell ?? []) tell(fields);
       return fields;
     },
 

@@ -1,17 +1,21 @@
 import { toIso } from '#shared/iso.ts';
+import type { PicoUsd } from '#shared/money.ts';
 import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Outcome } from '../road/observer.ts';
 import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
-import { createUsageScan, type UsageScan } from '../usage/scan.ts';
+import { createUsageScan, type Told, type UsageScan } from '../usage/scan.ts';
 import { type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
 import type { CallRecord, CallUnderWay, FailedAttempt, Running } from './record.ts';
 
-export type Sink = (record: CallRecord, facts: CallFacts) => void;
+/** `cost` is the record's, as the number that it was counted in. */
+export type Sink = (record: CallRecord, cost: PicoUsd | undefined, facts: CallFacts) => void;
 
 export interface RecorderParts {
   prices: Prices;
-  /** Told of each call when it has ended; must not throw. */
+  /** Told of each call after it has ended. */
   sinks: readonly Sink[];
+  /** A call whose record could not be made, or that a sink did not take. */
+  onError: (error: unknown) => void;
   /** Absent: neither prompts nor answers are kept. */
   content?: ContentRule | undefined;
   /** Holds each call from its beginning to its end. */
@@ -31,7 +35,7 @@ const providerOf = ({ dialect }: CallFacts, attempt: AttemptFacts | undefined) =
   return kind === 'ollama' ? 'ollama' : 'openai';
 };
 
-/** Follows one call and, when it has ended, makes its record. It looks at chunks and keeps none. */
+/** Follows one call, and makes its record after its end. It looks at chunks and keeps none. */
 class CallRecorder implements CallObserver, Running {
   readonly #facts: CallFacts;
   readonly #parts: RecorderParts;
@@ -48,9 +52,20 @@ class CallRecorder implements CallObserver, Running {
   #bytes = 0;
   readonly #prompt: Buffer | undefined;
   readonly #answer: Buffer[] | undefined;
+  readonly #onEnded: (call: CallRecorder) => void;
+  #outcome: Outcome = 'ok';
+  #status = 0;
+  #endedAt = 0;
+  #durationMs = 0;
 
-  constructor(facts: CallFacts, parts: RecorderParts, requestBody: Buffer | undefined) {
+  constructor(
+    facts: CallFacts,
+    parts: RecorderParts,
+    requestBody: Buffer | undefined,
+    onEnded: (call: CallRecorder) => void,
+  ) {
     this.#facts = facts;
+    this.#onEnded = onEnded;
     if (parts.content !== undefined) {
       // A copy of the beginning: a slice would hold the whole body in memory.
       this.#prompt = Buffer.from(requestBody?.subarray(0, parts.content.maxBytes + overlapBytes) ?? '');
@@ -127,9 +142,13 @@ class CallRecorder implements CallObserver, Running {
   }
 
   ended(outcome: Outcome, status: number): void {
-    this.#parts.running.delete(this);
-    const record = this.#toRecord(outcome, status);
-    for (const sink of this.#parts.sinks) sink(record, this.#facts);
+    const { running, now, clock } = this.#parts;
+    running.delete(this);
+    this.#outcome = outcome;
+    this.#status = status;
+    this.#endedAt = now();
+    this.#durationMs = Math.round(clock() - this.#startedClock);
+    this.#onEnded(this);
   }
 
   #toAnswerText(): string {
@@ -137,30 +156,41 @@ class CallRecorder implements CallObserver, Running {
     return this.#form === undefined ? raw : readStreamText(this.#facts.dialect, this.#form, raw);
   }
 
-  #toRecord(outcome: Outcome, status: number): CallRecord {
-    const { prices, now, clock, content } = this.#parts;
+  /** Tells the sinks of the call that has ended. */
+  record(): void {
+    const { prices, sinks } = this.#parts;
     const facts = this.#facts;
-    const { backend, model: askedModel } = this.#attempt ?? {};
     const told = this.#scan?.end();
     const provider = providerOf(facts, this.#attempt);
+    const asked = this.#attempt?.model;
     const requested = facts.requestedModel ?? '';
-    const model = told?.model ?? askedModel ?? requested;
-    const price = findPrice(prices, model, askedModel, requested);
-    const cost = told?.tokens === undefined ? undefined : costOf(told.tokens, price, provider === 'anthropic');
-    return {
+    const model = told?.model ?? asked ?? requested;
+    const cost =
+      told?.tokens === undefined
+        ? undefined
+        : costOf(told.tokens, findPrice(prices, model, asked, requested), provider === 'anthropic');
+    const record = this.#toRecord(told, provider, model, cost);
+    for (const sink of sinks) sink(record, cost, facts);
+  }
+
+  #toRecord(told: Told | undefined, provider: string, model: string, cost: PicoUsd | undefined): CallRecord {
+    const facts = this.#facts;
+    const backend = this.#attempt?.backend;
+    const outcome = this.#outcome;
+    const record: CallRecord = {
       id: facts.callId,
       upstream_id: told?.id ?? null,
       litellm_call_id: this.#litellmCallId,
       billed_by: backend?.billedBy ?? (this.#litellmCallId === null ? null : 'litellm'),
       started_at: toIso(this.#startedAt),
-      ended_at: toIso(now()),
+      ended_at: toIso(this.#endedAt),
       caller: facts.caller.name,
       end_user: facts.endUser ?? null,
       model,
-      requested_model: requested,
+      requested_model: facts.requestedModel ?? '',
       backend: backend?.name ?? '',
       provider,
-      status,
+      status: this.#status,
       // An error inside a stream of status 200 is none of the road's business, but it is how the call ended.
       outcome: outcome === 'ok' && told?.isFailed === true ? 'upstream_error' : outcome,
       tokens: told?.tokens ?? {},
@@ -173,22 +203,50 @@ class CallRecorder implements CallObserver, Running {
       attempts: this.#attempts,
       failed_attempts: this.#failures,
       first_byte_ms: this.#firstByteMs,
-      duration_ms: Math.round(clock() - this.#startedClock),
+      duration_ms: this.#durationMs,
       chunks: this.#chunks,
       answer_bytes: this.#bytes,
       finish_reason: told?.finishReason ?? null,
-      ...(this.#answer === undefined
-        ? {}
-        : {
-            prompt: keepText(this.#prompt!.toString('utf8'), content!),
-            completion: keepText(this.#toAnswerText(), content!),
-          }),
     };
+    if (this.#answer !== undefined) {
+      const { content } = this.#parts;
+      record.prompt = keepText(this.#prompt!.toString('utf8'), content!);
+      record.completion = keepText(this.#toAnswerText(), content!);
+    }
+    return record;
   }
 }
 
-/** Watches every call of a model: each yields one record, told to the sinks. */
-export const createRecorder =
-  (parts: RecorderParts): Observe =>
-  (facts, requestBody) =>
-    facts.isLlm ? new CallRecorder(facts, parts, requestBody) : undefined;
+export interface Recorder {
+  /** Watches every call of a model: each yields one record, told to the sinks. */
+  observe: Observe;
+  /** Records the calls that have ended, now. */
+  drain(): void;
+}
+
+/**
+ * Calls are recorded together when the turn of the event loop in which they ended is over: nobody waits for it, since their
+ * answers are on their way by then.
+ */
+export function createRecorder(parts: RecorderParts): Recorder {
+  let ended: CallRecorder[] = [];
+  function drain() {
+    const calls = ended;
+    ended = [];
+    for (const call of calls) {
+      try {
+        call.record();
+      } catch (error) {
+        parts.onError(error);
+      }
+    }
+  }
+  const onEnded = (call: CallRecorder) => {
+    if (ended.length === 0) setImmediate(drain);
+    ended.push(call);
+  };
+  return {
+    observe: (facts, requestBody) => (facts.isLlm ? new CallRecorder(facts, parts, requestBody, onEnded) : undefined),
+    drain,
+  };
+}

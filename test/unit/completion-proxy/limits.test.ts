@@ -88,6 +88,7 @@ describe('the limits of a caller', () => {
     const limits = open();
     limits.settle(
       makeRecord('r', { caller: 'alice', tokens: { input: 10, output: 20, cached_input: 60 }, cost_usd: null }),
+      undefined,
     );
     limits.admit(facts('alice'));
     limits.settle(
@@ -97,13 +98,14 @@ describe('the limits of a caller', () => {
         tokens: { input: 5, output: 5, cached_input: 60 },
         cost_usd: null,
       }),
+      undefined,
     );
     expect(refusal(() => limits.admit(facts('alice'))).code).toBe('token_limit');
   });
 
   it('stop at the daily budget until midnight in UTC', () => {
     const limits = open();
-    limits.settle(makeRecord('r', { caller: 'alice', tokens: {}, cost_usd: '0.0099999991' }));
+    limits.settle(makeRecord('r', { caller: 'alice', tokens: {}, cost_usd: '0.0099999991' }), 9_999_999_100n);
     const error = refusal(() => limits.admit(facts('alice')));
     expect([error.status, error.code, error.headers['Retry-After']]).toEqual([429, 'budget_exceeded', '60']);
     expect(limits.describe('alice')).toMatchObject({

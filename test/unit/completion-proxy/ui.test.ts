@@ -42,7 +42,14 @@ function makeUpstream(name: string, maxConcurrency = Number.POSITIVE_INFINITY) {
 function makeRunning() {
   const running = new Set<Running>();
   let clock = 0;
-  const observe = createRecorder({ prices: new Map() as never, sinks: [], running, now: () => 0, clock: () => clock });
+  const { observe } = createRecorder({
+    prices: new Map() as never,
+    sinks: [],
+    onError: () => expect.fail('a call was not recorded'),
+    running,
+    now: () => 0,
+    clock: () => clock,
+  });
   const begin = (callId: string, caller: string, more: Partial<CallFacts> = {}) =>
     observe(
       {
