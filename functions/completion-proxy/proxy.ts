@@ -31,6 +31,7 @@ function toModelOf({ settings, backends }: Config) {
   const defaults: Record<CompletionKind, string> = {
     ollama: OLLAMA_MODEL,
     openai: OPENAI_MODEL,
+    vast: OPENAI_MODEL,
     anthropic: 'claude-sonnet-4-5',
   };
   return (kind: CompletionKind): string => {

@@ -259,6 +259,70 @@ describe('keys', () => {
   });
 });
 
+describe('POST /completion', () => {
+  const completion = (url: string, body: object) =>
+    fetch(`${url}/completion`, { method: 'POST', body: JSON.stringify(body) });
+
+  it('asks a worker as it asks any other model', async () => {
+    const sandbox = await startSandbox();
+    const worker = await startFake(sandbox, 1, fine);
+    const proxy = await startProxy(sandbox, { COMPLETION_MODEL: 'm' });
+    const answer = await completion(proxy.url, { prompt: 'hello', options: { max_tokens: 30 } });
+    expect([answer.status, await answer.json()]).toEqual([200, { completion: 'hi' }]);
+    expect(worker.calls[0]!.url).toBe('/v1/chat/completions');
+    expect(JSON.parse(worker.calls[0]!.body.toString())).toMatchObject({
+      auth_data: { endpoint: 'my-endpoint' },
+      payload: { model: 'm', messages: [{ role: 'user', content: 'hello' }], max_tokens: 30 },
+    });
+    expect(costs(sandbox)).toEqual([30]);
+  });
+
+  it('streams, and without a worker gives the fallback or says when to come back', async () => {
+    const sandbox = await startSandbox();
+    const proxy = await startProxy(sandbox, { VAST_WAIT_S: '0', COMPLETION_FALLBACK: 'false' });
+    expect((await completion(proxy.url, { prompt: 'hello' })).status).toBe(503);
+    const lenient = await startProxy(sandbox, { VAST_WAIT_S: '0' });
+    expect(await (await completion(lenient.url, { prompt: 'hello' })).json()).toEqual({ completion: 'hElLo' });
+    await startFake(sandbox, 1, streamEvents([chatChunk('a'), chatChunk('b', 'stop'), 'data: [DONE]\n\n']));
+    const text = await (await completion(proxy.url, { prompt: 'hello', stream: true })).text();
+    expect(text).toContain('data: {"completion":"a"}');
+    expect(text).toContain('data: [DONE]');
+  });
+});
+
+describe('npm run doctor', () => {
+  async function ask(sandbox: VastSandbox, env: Record<string, string> = {}) {
+    const proxy = await startProxy(sandbox, env);
+    const { upstreams } = (await (await fetch(`${proxy.url}/_proxy/doctor`)).json()) as {
+      upstreams: { ok: boolean; failure?: string }[];
+    };
+    return upstreams.map(({ ok, failure }) => failure ?? ok);
+  }
+
+  it("asks for the autoscaler's key, and an account for the endpoint; never for a worker", async () => {
+    const sandbox = await startSandbox();
+    const account = { VAST_ACCOUNT_KEY: sandbox.credentials['vast-account-key'] };
+    expect(await ask(sandbox)).toEqual([true]);
+    expect(await ask(sandbox, account)).toEqual([true]);
+    expect(await ask(sandbox, { ...account, VAST_API_KEY: '' })).toEqual([true]);
+    expect(sandbox.ledger.filter(({ path }) => path === '/route/')).toEqual([]);
+  });
+
+  it('says what to change', async () => {
+    const sandbox = await startSandbox();
+    const account = { VAST_ACCOUNT_KEY: sandbox.credentials['vast-account-key'] };
+    expect(await ask(sandbox, { VAST_URL: 'http://127.0.0.1:9' })).toEqual(['network: check VAST_URL']);
+    expect(await ask(sandbox, { VAST_URL: `${sandbox.url}/other` })).toEqual(['answered 404: check VAST_URL']);
+    expect(await ask(sandbox, { VAST_ACCOUNT_KEY: 'wrong' })).toEqual(['answered 401: check vast-account-key']);
+    expect(await ask(sandbox, { ...account, VAST_API_KEY: 'wrong' })).toEqual([
+      'invalid_response: it is not the key of the endpoint: check vast-api-key',
+    ]);
+    expect(await ask(sandbox, { ...account, VAST_ENDPOINT: 'other' })).toEqual([
+      'invalid_response: the account has no endpoint of that name: check VAST_ENDPOINT, or endpoint in BACKENDS',
+    ]);
+  });
+});
+
 describe("workers' certificates", () => {
   it("are Vast's own: they are trusted where VAST_CA_FILE says so, and else not", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'vast-ca-'));

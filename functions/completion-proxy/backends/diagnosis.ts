@@ -19,10 +19,16 @@ function versionOf({ kind }: Backend, body: string): string | undefined {
 /** What `npm run doctor` asks about a backend: whether it answers, and takes the credential it is given. */
 export const checkOf = (backend: Backend, find: FindCarrier): UpstreamCheck => ({
   name: backend.name,
-  settings: `BACKENDS, BACKEND_URL, OLLAMA_URL or openai-api-key, and the credential of ${backend.name}`,
-  async check() {
-    // A call to its autoscaler is load, and starts machines that cost money: its key is asked for at the first real one.
-    if (backend.kind === 'vast') return undefined;
+  settings:
+    backend.vast === undefined
+      ? `BACKENDS, BACKEND_URL, OLLAMA_URL or openai-api-key, and the credential of ${backend.name}`
+      : `BACKENDS or VAST_ENDPOINT, VAST_URL, and the credential of ${backend.name}`,
+  async check(signal) {
+    if (backend.vast !== undefined) {
+      const { checkVast } = await import('../vast/check.ts');
+      await checkVast(backend.vast, backend.origin + backend.basePath, signal);
+      return undefined;
+    }
     const path = backend.healthPath ?? '/';
     const { status, body } = await askBackend(find, backend, { path, timeoutMs: answerMs }).catch((error: Error) => {
       throw new UpstreamError(backend.name, 'network', error.message, { advice: 'check its URL' });

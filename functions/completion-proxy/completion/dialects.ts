@@ -2,7 +2,7 @@ import type { BackendKind } from '../backends/backend.ts';
 import type { PromptOptions, PromptRequest } from './prompt.ts';
 
 /** A kind of backend that answers prompts. */
-export type CompletionKind = Exclude<BackendKind, 'plain' | 'vast'>;
+export type CompletionKind = Exclude<BackendKind, 'plain'>;
 
 interface CompletionDialect {
   path: string;
@@ -37,8 +37,25 @@ const known = ({ temperature, top_p, seed, max_tokens, stop }: PromptOptions) =>
   stop,
 });
 
+const openai: CompletionDialect = {
+  path: '/v1/chat/completions',
+  headers: {},
+  toBody: ({ prompt, options = {} }, model, stream) => ({
+    model,
+    messages: [{ role: 'user', content: prompt }],
+    ...(stream ? { stream } : {}),
+    ...known(options),
+  }),
+  readText: (answer) =>
+    textAt(answer, 'choices', 0, 'message', 'content') ?? textAt(answer, 'choices', 0, 'delta', 'content'),
+  readError: errorOf,
+};
+
 /** How each kind is asked for a completion, and where the text stands in its answer. */
 export const completionDialects: Record<CompletionKind, CompletionDialect> = {
+  openai,
+  // What rented machines serve, be it vLLM, Ollama, TGI or llama.cpp, speaks it.
+  vast: openai,
   ollama: {
     path: '/api/generate',
     headers: {},
@@ -49,19 +66,6 @@ export const completionDialects: Record<CompletionKind, CompletionDialect> = {
       ...(options === undefined ? {} : { options: toOllamaOptions(options) }),
     }),
     readText: (answer) => textAt(answer, 'response'),
-    readError: errorOf,
-  },
-  openai: {
-    path: '/v1/chat/completions',
-    headers: {},
-    toBody: ({ prompt, options = {} }, model, stream) => ({
-      model,
-      messages: [{ role: 'user', content: prompt }],
-      ...(stream ? { stream } : {}),
-      ...known(options),
-    }),
-    readText: (answer) =>
-      textAt(answer, 'choices', 0, 'message', 'content') ?? textAt(answer, 'choices', 0, 'delta', 'content'),
     readError: errorOf,
   },
   anthropic: {

@@ -75,7 +75,7 @@ function parse(text: string): unknown {
  */
 export function createGenerate({ road, backends, modelOf }: GenerateOptions): Generate | undefined {
   const inOrder = backends.toSorted((a, b) => a.order - b.order).map(({ kind }) => kind);
-  const usable = [...new Set(inOrder)].filter((kind) => kind !== 'plain' && kind !== 'vast');
+  const usable = [...new Set(inOrder)].filter((kind) => kind !== 'plain');
   if (usable.length === 0) return undefined;
 
   async function* ask(kind: CompletionKind, prompt: PromptRequest, call: GenerateCall): AsyncGenerator<string, void> {
