@@ -27,7 +27,7 @@ export async function buildFunction({ name, folder }: Pick<StackFunction, 'name'
 
 /**
  * What the image adds to the bundle: `start.cjs` and `index.cache`, the code that ran when the function was started once
- * with `warm-up.json` of its folder. Resolves with the path of start.cjs.
+ * and called as `warm-up.json` of its folder says. Resolves with the path of start.cjs.
  */
 export async function warmUp(bundle: string, functionFolder: string): Promise<string> {
   const template = join(root, 'template', 'node24-ts');

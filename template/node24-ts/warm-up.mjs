@@ -1,28 +1,36 @@
-// usage: node warm-up.mjs <folder with index.cjs> [environment.json]
-// Starts the function once, calls it once, and writes index.cache with every function of it that was compiled by then.
-// It runs on the Node that will run the image, under settings that lead nowhere (the function's warm-up.json).
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { get } from 'node:http';
+// usage: node warm-up.mjs <folder with index.cjs> [warm-up.json]
+// Starts the function once, makes the calls of its warm-up.json, and writes index.cache with every function that was
+// compiled by then. It runs on the Node that will run the image. What the function calls in its turn is a server here,
+// which gives the answers of warm-up.json.
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 
 const folder = resolve(process.argv[2] ?? '.');
-const environment = process.argv[3];
+const file = process.argv[3];
 const cache = join(folder, 'index.cache');
 
-const freePort = () =>
-  new Promise((resolvePort) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => resolvePort(port));
-    });
+/** An upstream that knows some answers, by method and path. */
+const listen = (answers) =>
+  new Promise((resolveServer) => {
+    const server = createServer((call, response) => {
+      const answer = answers[`${call.method} ${call.url.split('?')[0]}`];
+      call.resume().on('end', () => {
+        response.writeHead(answer === undefined ? 404 : 200, { 'Content-Type': 'application/json' });
+        response.end(JSON.stringify(answer ?? {}));
+      });
+    }).listen(0, '127.0.0.1', () => resolveServer(server));
   });
 
 /** The status, or 0 when nobody answered. */
-const call = (port, path) =>
+const call = (port, methodAndPath, body) =>
   new Promise((resolveStatus) => {
-    get({ host: '127.0.0.1', port, path, agent: false, timeout: 3_000 }, (response) => {
+    const [method, path] = methodAndPath.split(' ');
+    const headers = body === undefined ? {} : { 'Content-Type': 'application/json' };
+    request({ host: '127.0.0.1', port, method, path, headers, agent: false, timeout: 3_000 }, (response) => {
       response
         .resume()
         .on('end', () => resolveStatus(response.statusCode))
@@ -31,23 +39,40 @@ const call = (port, path) =>
       .on('timeout', function () {
         this.destroy();
       })
-      .on('error', () => resolveStatus(0));
+      .on('error', () => resolveStatus(0))
+      .end(body);
   });
 
+// V8 drops compiled code that was not used for a while.
+setFlagsFromString('--no-flush-bytecode');
 rmSync(cache, { force: true });
-const port = await freePort();
-const settings = environment && existsSync(environment) ? JSON.parse(readFileSync(environment, 'utf8')) : {};
-Object.assign(process.env, { AUTH: 'none', LOG_LEVEL: 'error' }, settings, { HOST: '127.0.0.1', PORT: String(port) });
+const given = file && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+const { settings = {}, answers = {}, calls = { 'GET /': null } } = given;
+const upstream = await listen(answers);
+const probe = await listen({});
+const { port } = probe.address();
+await new Promise((closed) => probe.close(closed));
+const upstreamUrl = `http://127.0.0.1:${upstream.address().port}`;
+const temporary = mkdtempSync(join(tmpdir(), 'warm-up-'));
+Object.assign(process.env, { AUTH: 'none', LOG_LEVEL: 'error', TMPDIR: temporary });
+for (const [name, value] of Object.entries(settings)) process.env[name] = value.replace('{upstream}', upstreamUrl);
+Object.assign(process.env, { HOST: '127.0.0.1', PORT: String(port) });
 
 const { compile, run } = createRequire(import.meta.url)('./start.cjs');
 const script = compile(folder);
 // A function that refuses to start without its settings ends the process: what it ran until then is worth keeping.
 process.on('exit', () => {
+  // The cache is for a V8 with the flags of now.
+  setFlagsFromString('--flush-bytecode');
   writeFileSync(cache, script.createCachedData());
+  rmSync(temporary, { recursive: true, force: true });
   process.exitCode = 0;
 });
 run(script, folder);
 const deadline = Date.now() + 5_000;
-while ((await call(port, '/_/ready')) !== 200 && Date.now() < deadline) {}
-await call(port, '/');
+while ((await call(port, 'GET /_/ready')) !== 200 && Date.now() < deadline) {}
+for (const [methodAndPath, body] of Object.entries(calls)) {
+  const status = await call(port, methodAndPath, body === null ? undefined : JSON.stringify(body));
+  console.log(methodAndPath, status);
+}
 process.exit();

@@ -29,12 +29,29 @@ describe.each(readdirSync(join(root, 'functions')))('the compiled code of %s', (
     const start = await warmUp(await build(join(source, 'index.ts')), source);
     expect(await isCacheTaken()).toBe(true);
     // The settings are enough: a function that refuses to start is not warm.
-    const settings = JSON.parse(readFileSync(join(source, 'warm-up.json'), 'utf8'));
+    const { settings } = JSON.parse(readFileSync(join(source, 'warm-up.json'), 'utf8'));
+    for (const [key, value] of Object.entries(settings)) {
+      settings[key] = String(value).replace('{upstream}', 'http://127.0.0.1:9');
+    }
     const server = await runBundle(start, { AUTH: 'none', ...settings });
     expect((await fetch(`http://127.0.0.1:${server.port}/_/ready`)).status).toBe(200);
     server.child.kill('SIGKILL');
   });
+
+  it('holds the code of a whole answer: each call of its warm-up.json succeeds with the answers that stand in it', async () => {
+    const source = join(root, 'functions', name);
+    const statuses = await warmUpLog(await build(join(source, 'index.ts')), join(source, 'warm-up.json'));
+    const { calls } = JSON.parse(readFileSync(join(source, 'warm-up.json'), 'utf8'));
+    expect(statuses).toEqual(Object.keys(calls).map((call) => `${call} 200`));
+  });
 });
+
+/** What the warm-up prints of its calls. */
+async function warmUpLog(bundle: string, file: string): Promise<string[]> {
+  await warmUp(bundle, folder);
+  const { stdout } = await promisify(execFile)(process.execPath, [join(folder, 'warm-up.mjs'), folder, file]);
+  return stdout.trim().split('\n');
+}
 
 async function build(entry: string) {
   const outfile = join(folder, 'index.cjs');
