@@ -14,8 +14,10 @@ import { freePort, vastEnv } from '../support/vast-worker.ts';
 let bundle: ProxyBundle;
 let sandbox: VastSandbox;
 let folder: string;
-let client: { url: string };
+let client: { url: string; lines: string[] };
 const workers = new Map<number, BundleProcess & { backend: Backend }>();
+/** Of every process, also of those that are gone. */
+const logs: string[][] = [];
 
 /** A model's server that can be well or not, and holds its answers back while it is told to. */
 interface Backend {
@@ -63,19 +65,21 @@ async function startWorker(id: number) {
     BENCHMARK: '50',
     VAST_REPLAY_CHECK: id === 3 ? 'true' : 'false',
     BENCHMARK_CACHE_FILE: join(folder, `cache-${id}`),
-    LOG_LEVEL: 'info',
+    LOG_LEVEL: 'debug',
   });
   workers.set(id, { ...worker, backend });
+  logs.push(worker.lines);
   await until('the worker is loaded', () => sandbox.world.workers.get(id)?.isLoaded || undefined);
 }
 
 const lastOf = (id: number) => sandbox.world.workers.get(id)!.reports.at(-1)!.status;
 const errorOf = (id: number) => (lastOf(id).error_msg === '' ? undefined : lastOf(id).error_msg);
-const chat = (body: object = {}, headers: Record<string, string> = {}) =>
+const chat = (body: object = {}, headers: Record<string, string> = {}, signal: AbortSignal | null = null) =>
   fetch(`${client.url}/v1/chat/completions`, {
     method: 'POST',
+    signal,
     headers: { 'Content-Type': 'application/json', ...headers },
-    body: JSON.stringify({ model: 'm', max_tokens: 100, ...body }),
+    body: JSON.stringify({ model: 'm', prompt: 'a prompt that nobody else may read', max_tokens: 100, ...body }),
   });
 const requests = () => [...sandbox.world.requests.values()];
 /** Everything that was given out and answered has been told, by every worker that is there. */
@@ -106,7 +110,9 @@ beforeAll(async () => {
     BREAKER_FAILURES: '0',
     HISTORY_DAYS: '0',
     SSE_PING_S: '0',
+    LOG_LEVEL: 'debug',
   });
+  logs.push(client.lines);
 });
 afterAll(async () => {
   for (const { child, exited, backend } of workers.values()) {
@@ -226,14 +232,31 @@ describe('client, autoscaler, three workers and their backends', () => {
     workers.delete(lost);
   });
 
+  it('a caller who leaves: the backend stops, and the load comes back to nothing', async () => {
+    for (const { backend } of workers.values()) backend.isHeld = true;
+    const gone = new AbortController();
+    const answer = chat({}, {}, gone.signal).catch(() => 'gone');
+    const busy = await until('a worker has it', () =>
+      [...workers.keys()].find((id) => lastOf(id).num_requests_working === 1),
+    );
+    gone.abort();
+    expect(await answer).toBe('gone');
+    await until('the worker tells', () => (lastOf(busy).cur_load === 0 ? true : undefined));
+    await until('it is ended', () => requests().at(-1)!.deletions[0]);
+    expect(requests().at(-1)).toMatchObject({ isOpen: false, deletions: [{ workerId: busy, success: true }] });
+    const { calls } = workers.get(busy)!.backend.server;
+    expect(calls.findLast(({ url }) => url !== '/health')!.aborted).toBe(true);
+    for (const { backend } of workers.values()) backend.release();
+  });
+
   it('shutdown: a worker ends its work, tells the last of it and exits 0; the ledger agrees', async () => {
-    const [id, { child, exited, backend }] = [...workers][0]!;
+    const [id, { child, exited, backend, lines }] = [...workers][0]!;
     backend.isHeld = true;
     const { url, auth } = ticketFor(id);
     const answer = post(url, wrapped(auth));
     await until('it works', () => (lastOf(id).num_requests_working === 1 ? true : undefined));
     child.kill('SIGTERM');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await until('it has heard', () => lines.find((line) => line.includes('"msg":"stopping"')));
     backend.release();
     expect((await answer).status).toBe(200);
     expect(await exited).toBe(0);
@@ -247,6 +270,18 @@ describe('client, autoscaler, three workers and their backends', () => {
     for (const worker of sandbox.world.workers.keys()) expect(sandbox.world.loadOf(worker)).toBe(0);
     workers.delete(id);
     await backend.server.close();
+  });
+});
+
+describe('the logs of all of them', () => {
+  it('hold no key, no token, no signature and no word of a prompt', () => {
+    const all = logs.flat().join('\n');
+    expect(all).toContain('"msg":"call"');
+    for (const [name, secret] of Object.entries(sandbox.credentials)) {
+      expect([name, all.includes(secret)]).toEqual([name, false]);
+    }
+    expect(all).not.toMatch(/serverless_|signature"|[A-Za-z0-9+/]{300}/);
+    expect(all).not.toContain('a prompt that nobody else may read');
   });
 });
 

@@ -126,6 +126,28 @@ describe('a benchmark', () => {
     expect(JSON.parse(backend.calls.at(-1)!.body.toString())).toMatchObject(last);
   });
 
+  it('comfyui asks the newer wrapper where the backend has not the older one', async () => {
+    const backend = await startBackend((res, call) =>
+      answerJson(call.url === '/generate/sync' ? 200 : 404, {})(res, call),
+    );
+    expect(await measureRuns(targetOf('comfyui', backend.url), context)).toHaveLength(3);
+    expect(backend.calls.map(({ url }) => url)).toEqual(['/runsync', ...Array(4).fill('/generate/sync')]);
+    expect(JSON.parse(backend.calls[1]!.body.toString())).toEqual({
+      input: {
+        modifier: 'Text2Image',
+        modifications: {
+          prompt: expect.any(String),
+          width: 512,
+          height: 512,
+          steps: 20,
+          seed: expect.any(Number),
+        },
+      },
+    });
+    const broken = await startBackend((res, call) => answerJson(call.url === '/runsync' ? 500 : 200, {})(res, call));
+    await expect(measureRuns(targetOf('comfyui', broken.url), context)).rejects.toThrow('500');
+  });
+
   it('counts the tokens that were made, and not those that were asked for', async () => {
     const few = await startBackend(answerJson(200, { usage: { completion_tokens: 1 } }));
     const many = await startBackend(answerJson(200, {}));

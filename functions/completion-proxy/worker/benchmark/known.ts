@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { createHttpClient } from '#shared/clients/http.ts';
+import { UpstreamError } from '#shared/errors.ts';
 import type { BenchmarkPlan } from './run.ts';
 
 const words =
@@ -91,12 +92,28 @@ const workflow = (prompt: string, model: string) => ({
   7: node('SaveImage', { images: ['6', 0], filename_prefix: 'benchmark' }),
 });
 
+/** The two wrappers of ComfyUI that the predecessors' versions ask: the older takes a workflow, the newer fills in its own. */
 const comfyUi: Plan = (ask, model) => {
-  const draw = async () => {
+  const drawOld = async () => {
     await ask('/runsync', { input: { workflow_json: workflow(someWords(20), model) } });
     return pictureWorkload(width, height, steps);
   };
-  return { runs: 3, concurrency: 1, warmUp: draw, once: draw };
+  const drawNew = async () => {
+    const modifications = { prompt: someWords(20), width, height, steps, seed: randomInt(2 ** 32) };
+    await ask('/generate/sync', { input: { modifier: 'Text2Image', modifications } });
+    return 100;
+  };
+  let draw = drawOld;
+  const warmUp = async () => {
+    try {
+      await drawOld();
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.status !== 404) throw error;
+      draw = drawNew;
+      await drawNew();
+    }
+  };
+  return { runs: 3, concurrency: 1, warmUp, once: () => draw() };
 };
 
 /** `defaultModel` where nobody names one and the backend tells none. */
