@@ -4,6 +4,8 @@ export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8';
 export interface Counter {
   /** Adds `amount` (>= 0) to the series of these label values, given in the order of the metric's label names. */
   add(amount: number, ...labels: string[]): void;
+  /** The same series each time, for who keeps it: looking for it costs more than counting. */
+  at(...labels: string[]): { add(amount: number): void };
 }
 
 export interface Gauge {
@@ -14,6 +16,7 @@ export interface Gauge {
 
 export interface Histogram {
   observe(value: number, ...labels: string[]): void;
+  at(...labels: string[]): { observe(value: number): void };
 }
 
 export interface Metrics {
@@ -87,11 +90,15 @@ export function createMetrics({ maxSeries = 1000 }: { maxSeries?: number } = {})
   return {
     counter(name, help, labelNames = []) {
       const family = scalar(name, 'counter', help, labelNames);
-      return {
-        add(amount, ...labels) {
-          family.at(labels).value.number += amount;
-        },
+      const at = (...labels: string[]) => {
+        const { value } = family.at(labels);
+        return {
+          add(amount: number) {
+            value.number += amount;
+          },
+        };
       };
+      return { at, add: (amount, ...labels) => at(...labels).add(amount) };
     },
     gauge(name, help, labelNames = []) {
       const family = scalar(name, 'gauge', help, labelNames);
@@ -120,15 +127,18 @@ export function createMetrics({ maxSeries = 1000 }: { maxSeries?: number } = {})
         }
         return out;
       });
-      return {
-        observe(observed, ...labels) {
-          const { value } = family.at(labels);
-          let at = 0;
-          while (at < bounds.length && observed > (bounds[at] as number)) at += 1;
-          value.counts[at] = (value.counts[at] as number) + 1;
-          value.sum += observed;
-        },
+      const at = (...labels: string[]) => {
+        const { value } = family.at(labels);
+        return {
+          observe(observed: number) {
+            let index = 0;
+            while (index < bounds.length && observed > (bounds[index] as number)) index += 1;
+            value.counts[index] = (value.counts[index] as number) + 1;
+            value.sum += observed;
+          },
+        };
       };
+      return { at, observe: (observed, ...labels) => at(...labels).observe(observed) };
     },
     render: () => [...renderers.values()].map((render) => render()).join(''),
   };

@@ -16,6 +16,7 @@ import { createHistory, type History } from './records/history.ts';
 import type { CallRecord, Running } from './records/record.ts';
 import { createRecorder, type Sink } from './records/recorder.ts';
 import { createRecordRoutes } from './records/routes.ts';
+import { UnderWay } from './records/under-way.ts';
 import { createUsageSender } from './records/usage-sender.ts';
 import type { Observe } from './road/observer.ts';
 import { openTraces } from './traces/open.ts';
@@ -141,7 +142,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   const content = contentRuleOf(settings);
   const onError = (error: unknown) => log.error('a call was not recorded', { error });
 
-  const running = new Set<Running>();
+  const running = new UnderWay<Running>();
   const recorder = createRecorder({ running, prices: parts.prices, sinks, content, now, clock, onError });
   return {
     observe: settings.RECORD_CALLS ? recorder.observe : undefined,

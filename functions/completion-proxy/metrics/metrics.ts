@@ -1,4 +1,4 @@
-import { createMetrics } from '#shared/metrics.ts';
+import { type Counter, createMetrics, type Histogram } from '#shared/metrics.ts';
 import type { Upstream } from '../backends/upstream.ts';
 import type { CallRecord } from '../records/record.ts';
 
@@ -30,6 +30,18 @@ export function operationOf({ path, provider }: CallRecord): string {
 /** Why it failed, as `error.type`: the status for an answer, else how it ended. Empty for a call that went well. */
 const errorOf = ({ outcome, status }: CallRecord) =>
   outcome !== 'ok' && status < 400 ? outcome : status >= 400 ? String(status) : '';
+
+/** The series of calls that are alike, each found once; those that are optional have no series before there is a value. */
+interface CallSeries {
+  readonly genAi: string[];
+  readonly requests: ReturnType<Counter['at']>;
+  readonly duration: ReturnType<Histogram['at']>;
+  firstChunk?: ReturnType<Histogram['at']>;
+  readonly tokens: { [Type in keyof CallRecord['tokens']]: ReturnType<Histogram['at']> };
+  cost?: ReturnType<Counter['at']>;
+}
+
+const maxKnown = 1_000;
 
 const breakerStates = ['closed', 'half_open', 'open'] as const;
 
@@ -97,24 +109,48 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
   const breaker = metrics.gauge('completion_proxy_breaker_state', '0 closed, 1 half open, 2 open.', ['backend']);
   const healthy = metrics.gauge('completion_proxy_backend_healthy', '1 while its health check is well.', ['backend']);
 
+  const known = new Map<string, CallSeries>();
+  function seriesOf(record: CallRecord): CallSeries {
+    const { backend, model, requested_model: requested, provider, caller, status, outcome } = record;
+    const operation = operationOf(record);
+    // By hand, as it is made for every call.
+    const key = `${backend}\u001f${model}\u001f${requested}\u001f${caller}\u001f${status}\u001f${outcome}\u001f${provider}\u001f${operation}`;
+    let series = known.get(key);
+    if (series !== undefined) return series;
+    series = {
+      genAi: [operation, provider, requested],
+      requests: requests.at(backend, model, caller, String(status), outcome),
+      duration: duration.at(operation, provider, requested, errorOf(record)),
+      tokens: {},
+    };
+    // Models are the callers' to name.
+    if (known.size >= maxKnown) known.clear();
+    known.set(key, series);
+    return series;
+  }
+
   return {
     count(record) {
-      const { backend, model, provider, caller, status, outcome } = record;
-      const operation = operationOf(record);
-      requests.add(1, backend, model, caller, String(status), outcome);
-      duration.observe(record.duration_ms / 1_000, operation, provider, record.requested_model, errorOf(record));
-      if (record.first_byte_ms !== null) {
-        firstChunk.observe(record.first_byte_ms / 1_000, operation, provider, record.requested_model);
+      const { backend, model, caller, tokens, first_byte_ms: firstByteMs } = record;
+      const series = seriesOf(record);
+      series.requests.add(1);
+      series.duration.observe(record.duration_ms / 1_000);
+      if (firstByteMs !== null) {
+        series.firstChunk ??= firstChunk.at(...series.genAi);
+        series.firstChunk.observe(firstByteMs / 1_000);
       }
-      for (const type in record.tokens) {
-        const count = record.tokens[type as keyof CallRecord['tokens']] ?? 0;
-        usage.observe(count, operation, provider, record.requested_model, type);
+      for (const name in tokens) {
+        const type = name as keyof CallRecord['tokens'];
+        series.tokens[type] ??= usage.at(...series.genAi, type);
+        series.tokens[type].observe(tokens[type] ?? 0);
       }
       for (const failure of record.failed_attempts) {
         failures.add(1, failure.backend, failure.status === null ? failure.failure : String(failure.status));
       }
-      if (record.cost_usd !== null) cost.add(Number(record.cost_usd), backend, model, caller);
-      else if (record.usage_source === 'upstream') unpriced.add(1, model);
+      if (record.cost_usd !== null) {
+        series.cost ??= cost.at(backend, model, caller);
+        series.cost.add(Number(record.cost_usd));
+      } else if (record.usage_source === 'upstream') unpriced.add(1, model);
     },
     lost: (where, records) => lost.add(records, where),
     render() {

@@ -6,6 +6,7 @@ import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type Told, type UsageScan } from '../usage/scan.ts';
 import { type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
 import type { CallRecord, CallUnderWay, FailedAttempt, Running } from './record.ts';
+import type { Place, UnderWay } from './under-way.ts';
 
 /** `cost` is the record's, as the number that it was counted in. */
 export type Sink = (record: CallRecord, cost: PicoUsd | undefined, facts: CallFacts) => void;
@@ -19,7 +20,7 @@ export interface RecorderParts {
   /** Absent: neither prompts nor answers are kept. */
   content?: ContentRule | undefined;
   /** Holds each call from its beginning to its end. */
-  running: Set<Running>;
+  running: UnderWay<Running>;
   /** ms since 1970. */
   now: () => number;
   /** For durations. */
@@ -52,6 +53,7 @@ class CallRecorder implements CallObserver, Running {
   #bytes = 0;
   readonly #prompt: Buffer | undefined;
   readonly #answer: Buffer[] | undefined;
+  readonly #place: Place<Running>;
   readonly #onEnded: (call: CallRecorder) => void;
   #outcome: Outcome = 'ok';
   #status = 0;
@@ -74,7 +76,7 @@ class CallRecorder implements CallObserver, Running {
     this.#parts = parts;
     this.#startedAt = parts.now();
     this.#startedClock = parts.clock();
-    parts.running.add(this);
+    this.#place = parts.running.add(this);
   }
 
   get caller(): string {
@@ -142,8 +144,8 @@ class CallRecorder implements CallObserver, Running {
   }
 
   ended(outcome: Outcome, status: number): void {
-    const { running, now, clock } = this.#parts;
-    running.delete(this);
+    const { now, clock } = this.#parts;
+    this.#place.leave();
     this.#outcome = outcome;
     this.#status = status;
     this.#endedAt = now();

@@ -28,7 +28,8 @@ export interface Now {
 }
 
 export interface LiveParts {
-  running: ReadonlySet<Running>;
+  /** The oldest first. */
+  running: Iterable<Running>;
   upstreams: readonly Upstream[];
   /** ms since 1970. */
   now: () => number;

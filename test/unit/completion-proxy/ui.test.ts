@@ -10,6 +10,7 @@ import { createUpstream } from '../../../functions/completion-proxy/backends/ups
 import type { History } from '../../../functions/completion-proxy/records/history.ts';
 import type { CallRecord, Running } from '../../../functions/completion-proxy/records/record.ts';
 import { createRecorder } from '../../../functions/completion-proxy/records/recorder.ts';
+import { UnderWay } from '../../../functions/completion-proxy/records/under-way.ts';
 import type { CallFacts } from '../../../functions/completion-proxy/road/observer.ts';
 import { content } from '../../../functions/completion-proxy/ui/content.ts';
 import { lookNow } from '../../../functions/completion-proxy/ui/live.ts';
@@ -40,7 +41,7 @@ function makeUpstream(name: string, maxConcurrency = Number.POSITIVE_INFINITY) {
 
 /** A recorder whose calls stay under way, and what begins one. */
 function makeRunning() {
-  const running = new Set<Running>();
+  const running = new UnderWay<Running>();
   let clock = 0;
   const { observe } = createRecorder({
     prices: new Map() as never,
@@ -112,7 +113,7 @@ describe('the page', () => {
   it('is small on its way, and plain for whom takes nothing else', () => {
     const limits = { isAdmin: () => true };
     const routes = createUiRoutes({
-      ...{ history: undefined, running: new Set<Running>(), upstreams: [], limits, keepsContent: false, now: () => 0 },
+      ...{ history: undefined, running: [], upstreams: [], limits, keepsContent: false, now: () => 0 },
     });
     const ask = (encoding: string) => {
       const { event, context } = makeCall({ headers: { 'Accept-Encoding': encoding } });
@@ -250,7 +251,7 @@ describe('what goes on', () => {
     call.chunk!(Buffer.from('data: 1\n\n'));
     expect(shown()).toMatchObject({ first_byte_ms: 40, chunks: 1, answer_bytes: 9 });
     call.ended!('ok', 200);
-    expect(running.size).toBe(0);
+    expect([...running]).toEqual([]);
   });
 
   it('shows a caller its own calls, and no load of the backends', () => {
@@ -266,6 +267,17 @@ describe('what goes on', () => {
     expect(lookNow(parts, undefined)).toMatchObject({ calls: 2, backends: [{ in_flight: 1, places: 2, waiting: 0 }] });
   });
 
+  it('keeps the order of those that stay, whoever leaves', () => {
+    const { running, begin } = makeRunning();
+    const calls = ['c1', 'c2', 'c3', 'c4'].map((id) => begin(id, 'ada'));
+    const ids = () => lookNow({ running, upstreams: [], now: () => 0 }, undefined).running.map(({ id }) => id);
+    calls[1]!.ended!('ok', 200);
+    begin('c5', 'ada');
+    calls[0]!.ended!('ok', 200);
+    calls[3]!.ended!('client_abort', 0);
+    expect(ids()).toEqual(['c3', 'c5']);
+  });
+
   it('names at most a hundred calls and counts all', () => {
     const { running, begin } = makeRunning();
     for (let index = 0; index < 250; index += 1) begin(`c${index}`, 'ada');
@@ -277,7 +289,7 @@ describe('what goes on', () => {
     const upstream = makeUpstream('b');
     upstream.breaker.failed(upstream.breaker.begin());
     upstream.healthy = false;
-    const now = lookNow({ running: new Set(), upstreams: [upstream], now: () => 1_000_000 }, undefined);
+    const now = lookNow({ running: [], upstreams: [upstream], now: () => 1_000_000 }, undefined);
     expect(now.backends[0]).toMatchObject({ healthy: false, breaker: 'open', open_until: '1970-01-01T00:16:45.000Z' });
     expect(JSON.stringify(now)).not.toContain('secret-host');
   });
