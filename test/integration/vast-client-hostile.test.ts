@@ -158,6 +158,25 @@ describe('a worker that refuses', () => {
   });
 });
 
+describe('a caller who writes a ticket into the query', () => {
+  it.each([
+    'serverless_request_idx=5&a=1',
+    'a=1&serverless%5Frequest_idx=5&serverless_cost=0',
+    '%73erverless_url=x&a=1',
+  ])('as %s has the one that the autoscaler gave', async (query) => {
+    const sandbox = await startSandbox();
+    const worker = await startFake(sandbox, 1, fine);
+    const proxy = await startProxy(sandbox.url);
+    expect((await fetch(`${proxy.url}/v1/files?${query}`)).status).toBe(200);
+    const seen = new URLSearchParams(worker.calls[0]!.url.split('?')[1]);
+    expect(seen.getAll('serverless_request_idx')).toEqual(['1']);
+    expect([seen.getAll('serverless_cost'), seen.getAll('serverless_url')]).toEqual([['100.0'], [worker.url]]);
+    expect(seen.get('a')).toBe('1');
+    const posted = await fetch(`${proxy.url}/v1/chat/completions?${query}`, { method: 'POST', body: '{}' });
+    expect([posted.status, worker.calls[1]!.url]).toEqual([200, '/v1/chat/completions?a=1']);
+  });
+});
+
 describe('a console that answers', () => {
   it.each([
     ['null', 502],

@@ -111,6 +111,13 @@ describe('a query', () => {
     const answer = await post(worker.url, wrap(toAuthJson(ticket(sandbox))), '/v1/x?note=serverless_cost&a=1');
     expect([answer.status, calls()[0]?.url]).toEqual([200, '/v1/x?note=serverless_cost&a=1']);
   });
+  it('that spells a field of the ticket in another way keeps it from the backend as well', async () => {
+    const { calls, sandbox, worker } = await start(fine);
+    const query = toAuthQuery(ticket(sandbox)).replace('serverless_signature', 'serverless%5Fsignature');
+    const answer = await fetch(`${worker.url}/x?a=%zz&${query}`);
+    expect([answer.status, calls()[0]?.url]).toEqual([200, '/x?a=%zz']);
+  });
+
   it('with a parameter twice', async () => {
     const { calls, sandbox, worker } = await start(fine);
     const query = toAuthQuery(ticket(sandbox));

@@ -64,6 +64,26 @@ export function findUncountable({ cost, reqnum, request_idx }: AuthData): AuthPr
 
 export const queryPrefix = 'serverless_';
 
+/** Whether a pair of a query is of a ticket, however it is spelled: who reads it decodes it. */
+function isAuthPair(pair: string): boolean {
+  const [name = ''] = pair.split('=', 1);
+  try {
+    return decodeURIComponent(name).startsWith(queryPrefix);
+  } catch {
+    // A name that cannot be decoded is nobody's.
+    return false;
+  }
+}
+
+/** `search` is what stands behind the question mark. */
+export const hasAuthQuery = (search: string): boolean => search.split('&').some(isAuthPair);
+
+/** The same without what is of a ticket, byte for byte, and with its question mark; empty where nothing is left. */
+export function withoutAuthQuery(search: string): string {
+  const kept = search.split('&').filter((pair) => pair !== '' && !isAuthPair(pair));
+  return kept.length === 0 ? '' : `?${kept.join('&')}`;
+}
+
 /** The same from `serverless_*` of a query, for calls whose body carries no JSON. */
 export function readAuthQuery(query: URLSearchParams): { auth: AuthData; problems: AuthProblems } {
   const members = new Map<string, string>();

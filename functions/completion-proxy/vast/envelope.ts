@@ -1,4 +1,4 @@
-import { type AuthData, toAuthJson, toAuthQuery } from './auth-data.ts';
+import { type AuthData, toAuthJson, toAuthQuery, withoutAuthQuery } from './auth-data.ts';
 
 /** A call before it has a ticket: its parts, and how the ticket is to travel. */
 export interface Parcel {
@@ -37,7 +37,10 @@ const opening = (auth: AuthData) => `{"auth_data": ${toAuthJson(auth)}, "payload
  * Puts the ticket where the worker looks for it: beside the payload in a JSON body, else in the query, with the body as it
  * is (which only our own worker takes with POST).
  */
-export function seal({ method, path, headers, body, payload }: Parcel, auth: AuthData): Sealed {
+export function seal({ method, path: given, headers, body, payload }: Parcel, auth: AuthData): Sealed {
+  // A caller's own would be read in place of ours.
+  const [bare = '/'] = given.split('?', 1);
+  const path = bare + withoutAuthQuery(given.slice(bare.length + 1));
   const isEmpty = body === undefined || body.length === 0;
   if (bodiless.has(method) || (!isEmpty && payload === undefined)) {
     const query = `${path.includes('?') ? '&' : '?'}${toAuthQuery(auth)}`;

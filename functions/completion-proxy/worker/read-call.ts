@@ -6,9 +6,11 @@ import {
   type AuthProblems,
   authFields,
   findUncountable,
+  hasAuthQuery,
   queryPrefix,
   readAuthMembers,
   readAuthQuery,
+  withoutAuthQuery,
 } from '../vast/auth-data.ts';
 import { rawMembers } from '../vast/raw-json.ts';
 
@@ -33,12 +35,6 @@ const needsQuery = authFields.map((field) => queryPrefix + field).join(', ');
 // The template's server has its own limit, MAX_BODY_BYTES.
 const noLimit = Number.MAX_SAFE_INTEGER;
 
-/** The query without what is for us, byte for byte. */
-function withoutAuth(search: string): string {
-  const kept = search.split('&').filter((pair) => !pair.startsWith(queryPrefix) && pair !== '');
-  return kept.length === 0 ? '' : `?${kept.join('&')}`;
-}
-
 /** One of the predecessor's clients calls `/` and names the path in the ticket. */
 function targetOf(path: string, search: string, auth: AuthData | undefined): string {
   const named = auth === undefined ? '' : (JSON.parse(auth.endpoint) as string);
@@ -56,9 +52,6 @@ function toQuery(payload: string): string {
   });
   return pairs.length === 0 ? '' : `?${pairs.join('&')}`;
 }
-
-/** A value may hold the word by chance. */
-const hasAuth = (search: string) => search.split('&').some((pair) => pair.startsWith(queryPrefix));
 
 function readMembers(bytes: Buffer): Map<string, string> | 'no-json' | 'no-object' {
   try {
@@ -80,12 +73,12 @@ export async function readCall(event: FunctionEvent, allowPlain: boolean): Promi
   const plain: ReadCall = {
     call: { auth: undefined, inQuery: false, target: url, body, isUnwrapped: false },
   };
-  if (hasAuth(search)) {
+  if (hasAuthQuery(search)) {
     const { auth, problems: wrong } = readAuthQuery(event.query);
     const problems = isEmpty(wrong) ? findUncountable(auth) : wrong;
     const kept = { inQuery: true, body, isUnwrapped: false };
-    if (isEmpty(problems)) return { call: { ...kept, auth, target: targetOf(path, withoutAuth(search), auth) } };
-    if (allowPlain) return { call: { ...kept, auth: undefined, target: path + withoutAuth(search) } };
+    if (isEmpty(problems)) return { call: { ...kept, auth, target: targetOf(path, withoutAuthQuery(search), auth) } };
+    if (allowPlain) return { call: { ...kept, auth: undefined, target: path + withoutAuthQuery(search) } };
     const [[field, problem]] = Object.entries(problems) as [[string, string]];
     return refuse(400, { error: `Invalid auth_data in query params: ${queryPrefix}${field}: ${problem}` });
   }
