@@ -310,6 +310,11 @@ describe('node index.cjs --self-test', () => {
         'the signature matches: five-fields\nVAST_SIGNATURE_FORM accepts: url, five-fields\n' +
         'the worker answered 200, and took the form five-fields\n',
     });
+    const moved = await run({ PUBLIC_IPADDR: '1.2.3.4' });
+    expect([moved.code, moved.text]).toEqual([
+      0,
+      expect.stringContaining('the ticket is for another worker: http://127'),
+    ]);
     sandbox.world.signatureForm = 'four-fields';
     const refused = await run();
     expect([refused.code, refused.text]).toEqual([1, expect.stringContaining('the signature matches: four-fields')]);

@@ -243,6 +243,19 @@ describe('keys', () => {
     expect((await chat(proxy.url)).status).toBe(200);
   });
 
+  it("show the account's endpoints to admins only", async () => {
+    const sandbox = await startSandbox();
+    const proxy = await startProxy(sandbox, {
+      AUTH: 'api-key',
+      FUNCTION_API_KEY: 'boss:key-of-the-boss\nalice:key-of-alice',
+      CALLERS: '{"boss": {"admin": true}}',
+      VAST_ACCOUNT_KEY: sandbox.credentials['vast-account-key'],
+    });
+    const ask = async (key: string) =>
+      (await fetch(`${proxy.url}/_proxy/vast/endpoints`, { headers: { Authorization: `Bearer ${key}` } })).status;
+    expect([await ask('key-of-the-boss'), await ask('key-of-alice'), await ask('none')]).toEqual([200, 403, 401]);
+  });
+
   it('that are wrong are the operator’s to mend; without one there is no start', async () => {
     const sandbox = await startSandbox();
     await startFake(sandbox, 1, fine);

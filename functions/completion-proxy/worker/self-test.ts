@@ -59,6 +59,8 @@ export async function selfTest(env: NodeJS.ProcessEnv, say: (line: string) => vo
     const matching = signatureForms.filter((form) => matchingForm(key, auth, [form]) !== undefined);
     say(`the signature matches: ${matching.join(', ') || 'none of the known forms'}`);
     say(`VAST_SIGNATURE_FORM accepts: ${settings.VAST_SIGNATURE_FORM.join(', ')}`);
+    const url = JSON.parse(auth.url) as string;
+    if (config.vast !== undefined && url !== config.vast.url) say(`the ticket is for another worker: ${url}`);
     const { status, form } = await callWorker(config, auth);
     say(`the worker answered ${status}${form === undefined ? '' : `, and took the form ${form}`}`);
     return form !== undefined || (settings.UNSECURED && status < 500);
