@@ -32,7 +32,7 @@ export async function buildFunction({ name, folder }: Pick<StackFunction, 'name'
 export async function warmUp(bundle: string, functionFolder: string): Promise<string> {
   const template = join(root, 'template', 'node24-ts');
   const folder = dirname(bundle);
-  for (const file of ['start.cjs', 'warm-up.mjs']) copyFileSync(join(template, file), join(folder, file));
+  for (const file of ['start.cjs', 'warm-up.mjs', 'parts.mjs']) copyFileSync(join(template, file), join(folder, file));
   const settings = join(functionFolder, 'warm-up.json');
   await promisify(execFile)(process.execPath, [join(folder, 'warm-up.mjs'), folder, settings]);
   return join(folder, 'start.cjs');

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
+import { toParts } from './parts.mjs';
 
 const folder = resolve(process.argv[2] ?? '.');
 const file = process.argv[3];
@@ -58,17 +59,17 @@ Object.assign(process.env, { AUTH: 'none', LOG_LEVEL: 'error', TMPDIR: temporary
 for (const [name, value] of Object.entries(settings)) process.env[name] = value.replace('{upstream}', upstreamUrl);
 Object.assign(process.env, { HOST: '127.0.0.1', PORT: String(port) });
 
-const { compile, run } = createRequire(import.meta.url)('./start.cjs');
-const script = compile(folder);
+const { open } = createRequire(import.meta.url)('./start.cjs');
+const { load, scripts } = open(folder);
 // A function that refuses to start without its settings ends the process: what it ran until then is worth keeping.
 process.on('exit', () => {
   // The cache is for a V8 with the flags of now.
   setFlagsFromString('--flush-bytecode');
-  writeFileSync(cache, script.createCachedData());
+  writeFileSync(cache, toParts([...scripts].map(([name, script]) => [name, script.createCachedData()])));
   rmSync(temporary, { recursive: true, force: true });
   process.exitCode = 0;
 });
-run(script, folder);
+load('./index.js');
 const deadline = Date.now() + 5_000;
 while ((await call(port, 'GET /_/ready')) !== 200 && Date.now() < deadline) {}
 for (const [methodAndPath, body] of Object.entries(calls)) {

@@ -41,11 +41,8 @@ export function createPools(): { find: FindCarrier; close(): Promise<void> } {
   const pools = new Map<Backend, Carrier & { close(): Promise<void> }>();
 
   async function open(backend: Backend): Promise<Carrier> {
-    // Loaded with the first call: undici costs more start-up time than the whole function. What carries no request() is
-    // its pool alone, without fetch, WebSocket and caches: a fifth of it.
-    const { Pool } = backend.vast
-      ? await import('undici')
-      : { Pool: (await import('undici/lib/dispatcher/pool.js')).default };
+    // Loaded with the first call: undici costs more start-up time than the whole function.
+    const { Pool } = await import('./undici.ts');
     const vast = backend.vast && (await import('../vast/carrier.ts'));
     const opened = pools.get(backend);
     if (opened !== undefined) return opened;

@@ -31,7 +31,7 @@ export function createForward(url: string, credential: Secret) {
   );
   let opening: Promise<Pool> | undefined;
   async function open(): Promise<Pool> {
-    const { Pool } = await import('undici');
+    const { Pool } = await import('../backends/undici.ts');
     return new Pool(backend.origin, { headersTimeout: 0, bodyTimeout: 0, maxHeaderSize: 64 * 1024, pipelining: 1 });
   }
 
