@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { readAuthMembers, toAuthJson, toAuthQuery } from '../../functions/completion-proxy/vast/auth-data.ts';
 import { rawMembers } from '../../functions/completion-proxy/vast/raw-json.ts';
+import { type SignatureForm, signatureForms } from '../../functions/completion-proxy/vast/signature.ts';
 import { startVastSandbox, type VastSandbox } from '../../sandbox/vast.ts';
 import { until } from '../support/bundle-process.ts';
 import {
@@ -227,6 +228,19 @@ describe('MAX_CONCURRENCY', () => {
     waiting[4]!();
     waiting[5]!();
     expect(await Promise.all(answers)).toEqual([200, 200, 200, 200, 200, 200]);
+  });
+});
+
+describe('VAST_SIGNATURE_FORM', () => {
+  it('says which forms are right, and no other is', async () => {
+    const { sandbox, worker } = await start(fine, { VAST_SIGNATURE_FORM: 'four-fields, five-fields-compact' });
+    const statusOf = async (form: SignatureForm) => {
+      sandbox.world.signatureForm = form;
+      return (await post(worker.url, wrap(toAuthJson(ticket(sandbox))))).status;
+    };
+    const statuses: Partial<Record<SignatureForm, number>> = {};
+    for (const form of signatureForms) statuses[form] = await statusOf(form);
+    expect(statuses).toEqual({ url: 401, 'five-fields': 401, 'five-fields-compact': 200, 'four-fields': 200 });
   });
 });
 
