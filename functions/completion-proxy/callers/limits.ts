@@ -39,23 +39,23 @@ interface Account {
   tokens: Meter | undefined;
   budget: Meter | undefined;
   /** What a caller is told of each of the first two. */
-  tell: ((fields: Field[]) => void)[];
+  tell: ReturnType<typeof createFields>[];
 }
 
 const toUsd = (nano: number) => formatUsd(BigInt(nano) * 1_000n);
 const secondsUntil = (at: number, now: number) => Math.max(1, Math.ceil((at - now) / 1_000));
 
 /** The fields of one limit. They go with every answer: the one that stays is made once, the reset once a second. */
-function createFields(what: string, meter: Meter, now: () => number): (fields: Field[]) => void {
+function createFields(what: string, meter: Meter): (fields: Field[], now: number) => void {
   const limit: Field = [`x-ratelimit-limit-${what}`, String(meter.limit)];
   const remaining = `x-ratelimit-remaining-${what}`;
   let reset: Field = [`x-ratelimit-reset-${what}`, ''];
   let resetIn = 0;
-  return (fields) => {
-    const seconds = secondsUntil(meter.resetsAt(), now());
+  return (fields, now) => {
+    const seconds = secondsUntil(meter.resetsAt(now), now);
     if (seconds !== resetIn) reset = [reset[0], `${seconds}s`];
     resetIn = seconds;
-    fields.push(limit, [remaining, String(Math.max(0, meter.left()))], reset);
+    fields.push(limit, [remaining, String(Math.max(0, meter.left(now)))], reset);
   };
 }
 
@@ -82,8 +82,8 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     const requests = meter(policy.requestsPerMinute, minuteMs, 'requests');
     const tokens = meter(policy.tokensPerMinute, minuteMs, 'tokens');
     const tell = [
-      ...(requests === undefined ? [] : [createFields('requests', requests, now)]),
-      ...(tokens === undefined ? [] : [createFields('tokens', tokens, now)]),
+      ...(requests === undefined ? [] : [createFields('requests', requests)]),
+      ...(tokens === undefined ? [] : [createFields('tokens', tokens)]),
     ];
     return { policy, requests, tokens, budget: meter(policy.dailyBudgetNanoUsd, dayMs, 'budget'), tell };
   }
@@ -135,20 +135,21 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
       checkModel(account.policy, facts);
       if (!facts.isLlm) return;
       const { requests, tokens, budget } = account;
-      requests?.refresh();
-      tokens?.refresh();
-      budget?.refresh();
-      if (budget !== undefined && budget.left() <= 0) {
+      const at = now();
+      requests?.refresh(at);
+      tokens?.refresh(at);
+      budget?.refresh(at);
+      if (budget !== undefined && budget.left(at) <= 0) {
         refuse(budget, 'budget_exceeded', `The daily budget of ${toUsd(budget.limit)} USD is spent`);
       }
-      if (tokens !== undefined && tokens.left() <= 0) {
+      if (tokens !== undefined && tokens.left(at) <= 0) {
         refuse(tokens, 'token_limit', `The limit of ${tokens.limit} tokens a minute is reached`);
       }
       if (requests !== undefined) {
-        if (requests.left() <= 0) {
+        if (requests.left(at) <= 0) {
           refuse(requests, 'rate_limit', `The limit of ${requests.limit} requests a minute is reached`);
         }
-        requests.use(1);
+        requests.use(1, at);
       }
     },
 
@@ -164,7 +165,10 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
 
     headers(caller) {
       const fields: Field[] = [];
-      for (const tell of accountOf(caller)?.tell ?? []) tell(fields);
+      const account = accountOf(caller);
+      if (account === undefined) return fields;
+      const at = now();
+      for (const tell of account.tell) tell(fields, at);
       return fields;
     },
 

@@ -41,8 +41,7 @@ export class Meter {
     this.#block = Math.max(1, Math.ceil(options.limit / blocksPerLimit));
   }
 
-  #roll(): number {
-    const now = this.#options.now();
+  #roll(now: number): void {
     const window = Math.floor(now / this.#options.windowMs);
     if (window !== this.#window) {
       this.#window = window;
@@ -50,24 +49,23 @@ export class Meter {
       this.#untold = 0;
       this.#askedAt = Number.NEGATIVE_INFINITY;
     }
-    return now;
   }
 
   /** Units left in this window; below 0 when the last calls took more. */
-  left(): number {
-    this.#roll();
+  left(now = this.#options.now()): number {
+    this.#roll(now);
     return this.limit - this.#used;
   }
 
   /** ms since 1970, when the window ends. */
-  resetsAt(): number {
-    this.#roll();
+  resetsAt(now = this.#options.now()): number {
+    this.#roll(now);
     return (this.#window + 1) * this.#options.windowMs;
   }
 
   /** Counts what was used, now; the others learn of it soon. */
-  use(amount: number): void {
-    const now = this.#roll();
+  use(amount: number, now = this.#options.now()): void {
+    this.#roll(now);
     this.#used += amount;
     this.#untold += amount;
     if (this.#options.addShared === undefined || this.#asking !== undefined) return;
@@ -81,8 +79,8 @@ export class Meter {
   }
 
   /** Learns what the others used where it has not asked for a second; not awaited on a call's path. */
-  refresh(): void {
-    const now = this.#roll();
+  refresh(now = this.#options.now()): void {
+    this.#roll(now);
     if (this.#options.addShared === undefined || this.#asking !== undefined || now - this.#askedAt < 1_000) return;
     this.#ask(now);
   }

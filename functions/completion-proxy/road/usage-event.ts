@@ -4,6 +4,8 @@ const isBreak = (byte: number | undefined) => byte === LF || byte === CR;
 /** An event that is longer is none that we hide. */
 const maxHeld = 64 * 1024;
 const emptyChoices = ['"choices":[]', '"choices": []'];
+/** Where this is not, they are not. */
+const emptyArray = Buffer.from('[]');
 const nothing = Buffer.alloc(0);
 
 /** The index after the last blank line, or 0. */
@@ -16,6 +18,8 @@ function lastBoundary(bytes: Buffer): number {
   }
   return 0;
 }
+
+const endsEvent = (bytes: Buffer) => bytes[bytes.length - 1] === LF && bytes[bytes.length - 2] === LF;
 
 /** The index after the first blank line from `start`, or the end. */
 function nextBoundary(bytes: Buffer, start: number): number {
@@ -30,6 +34,8 @@ function nextBoundary(bytes: Buffer, start: number): number {
 
 /** The chunk that only tells the usage: no choice in it. Azure's first chunk has none either, and no usage. */
 function isUsageEvent(event: string): boolean {
+  // Before it is parsed: an exception for each [DONE] would cost more than the whole stream.
+  if (!emptyChoices.some((needle) => event.includes(needle))) return false;
   const data = /^data:(.*)$/m.exec(event)?.[1];
   try {
     const { choices, usage } = JSON.parse(data ?? '') as { choices?: unknown; usage?: unknown };
@@ -50,6 +56,8 @@ export class UsageEventFilter {
 
   /** What the caller gets now; may be empty. */
   take(chunk: Buffer): Buffer {
+    // Most chunks are whole events with nothing to hide.
+    if (this.#isBetweenEvents() && endsEvent(chunk) && !chunk.includes(emptyArray)) return chunk;
     let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     // The second half of the line break whose first half was hidden.
     if (this.#skipsLineFeed && bytes[0] === LF) bytes = bytes.subarray(1);
@@ -72,6 +80,10 @@ export class UsageEventFilter {
     return from === 0 ? cleaned : Buffer.concat([bytes.subarray(0, from), cleaned]);
   }
 
+  #isBetweenEvents(): boolean {
+    return this.#held.length === 0 && !this.#isPassing && !this.#skipsLineFeed;
+  }
+
   /** A long event goes by; what may be half of its end stays, so that the end is seen. */
   #pass(bytes: Buffer): Buffer {
     let end = bytes.length;
@@ -82,7 +94,7 @@ export class UsageEventFilter {
 
   #clean(bytes: Buffer, from: number, end: number): Buffer {
     const whole = bytes.subarray(from, end);
-    if (!emptyChoices.some((needle) => whole.includes(needle))) return whole;
+    if (!whole.includes(emptyArray)) return whole;
     const kept: Buffer[] = [];
     for (let start = 0; start < whole.length; ) {
       const next = nextBoundary(whole, start);

@@ -35,9 +35,21 @@ const ollamaRoutes = new Map<string, LlmRoute>([
   ['/api/show', route('ollama')],
 ]);
 
+let lastPath = '';
+let lastRoute: LlmRoute | undefined;
+
 /** The route of a model that a call is, or undefined: only such calls are looked into, retried and spread by model. */
 export function findLlmRoute(method: string, path: string): LlmRoute | undefined {
   if (method !== 'POST') return undefined;
+  // Most calls go where the one before went.
+  if (path !== lastPath) {
+    lastRoute = routeOn(path);
+    lastPath = path;
+  }
+  return lastRoute;
+}
+
+function routeOn(path: string): LlmRoute | undefined {
   const ollama = ollamaRoutes.get(path);
   if (ollama !== undefined) return ollama;
   const last = path.lastIndexOf('/');

@@ -107,11 +107,16 @@ export interface RequestScan {
 
 const wanted = ['model', 'stream', 'user', 'metadata'] as const;
 
+// Nothing in it that JSON would read as anything else.
+const plain = /^[ !#-[\]-~]*$/;
+
 /** A short string of the body; undefined for anything else. */
 function readText(bytes: Buffer, span: Span | undefined): string | undefined {
   if (span === undefined || bytes[span.start] !== quote || span.end - span.start >= 1_024) return undefined;
+  const text = bytes.toString('utf8', span.start + 1, span.end - 1);
+  if (plain.test(text)) return text;
   try {
-    return JSON.parse(bytes.toString('utf8', span.start, span.end)) as string;
+    return JSON.parse(`"${text}"`) as string;
   } catch {
     // The backend says what it thinks of such a body.
     return undefined;

@@ -42,19 +42,24 @@ function readObject(told: Told, dialect: Dialect, parsed: unknown): void {
   if (body.type === 'error' || body.type === 'response.failed') told.isFailed = true;
 }
 
+const nothing = Buffer.alloc(0);
 const LF = 0x0a;
 const CR = 0x0d;
 /** A line that is longer is not looked into: it is somebody's picture. The terminal event of /v1/responses may be long. */
 const maxLine = 1024 * 1024;
 
-// In JSON a quote inside a text is escaped, so that none of these needles can stand in what a model said.
+// In JSON a quote inside a text is escaped, so that none of these needles can stand in what a model said. None begins with
+// a quote: JSON is full of them, and the search would stop at each.
 const needles: Record<Dialect, string[]> = {
-  chat: ['"usage":{', '"usage": {', '"error"', '"finish_reason":"', '"finish_reason": "'],
-  responses: ['"usage":{', '"usage": {', '"type":"error"', '"type":"response.failed"'],
-  anthropic: ['"usage":{', '"usage": {', '"type":"error"', '"type": "error"'],
-  ollama: ['"done":true', '"done": true', '"error"'],
+  chat: ['usage":{', 'usage": {', 'error"', 'finish_reason":"', 'finish_reason": "'],
+  responses: ['usage":{', 'usage": {', 'error"', 'response.failed"'],
+  anthropic: ['usage":{', 'usage": {', 'error"'],
+  ollama: ['done":true', 'done": true', 'error"'],
   other: [],
 };
+
+/** So much is looked at in one go: a search costs more to begin than to go through some kilobytes. */
+const blockBytes = 8 * 1024;
 
 /**
  * Reads what a streamed answer tells, while its chunks pass untouched: whole lines only, and of those only the first, which
@@ -66,6 +71,8 @@ class StreamScan {
   readonly #needles: string[];
   #rest: Buffer[] = [];
   #restBytes = 0;
+  /** Bytes that are waited for; more than a block while a line is longer. */
+  #wanted = blockBytes;
   #isTooLong = false;
   #isNamed = false;
 
@@ -75,47 +82,41 @@ class StreamScan {
   }
 
   note(chunk: Buffer): void {
-    const end = Math.max(chunk.lastIndexOf(LF), chunk.lastIndexOf(CR)) + 1;
-    if (end === 0) {
-      this.#keep(chunk);
-      return;
-    }
-    let lines = end === chunk.length ? chunk : chunk.subarray(0, end);
-    if (this.#isTooLong) {
-      // The end of a line that was given up; what follows it counts again.
-      const next = lineEnd(lines, 0) + 1;
-      lines = lines.subarray(next);
-    } else if (this.#restBytes > 0) lines = Buffer.concat([...this.#rest, lines]);
-    this.#rest = [];
-    this.#restBytes = 0;
-    this.#isTooLong = false;
-    this.#read(lines);
-    if (end < chunk.length) this.#keep(chunk.subarray(end));
-  }
-
-  #keep(chunk: Buffer): void {
-    if (this.#isTooLong) return;
     this.#rest.push(chunk);
     this.#restBytes += chunk.length;
-    if (this.#restBytes <= maxLine) return;
-    this.#rest = [];
-    this.#restBytes = 0;
-    this.#isTooLong = true;
+    if (this.#restBytes >= this.#wanted) this.#readBlock();
   }
 
-  #read(lines: Buffer): void {
+  #readBlock(): void {
+    const block = Buffer.concat(this.#rest);
+    const end = Math.max(block.lastIndexOf(LF), block.lastIndexOf(CR)) + 1;
+    if (end > 0) this.#read(block.subarray(0, end));
+    else if (block.length > maxLine) this.#isTooLong = true;
+    const rest = this.#isTooLong ? nothing : block.subarray(end);
+    this.#rest = [rest];
+    this.#restBytes = rest.length;
+    // Twice as far each time, so that no byte of a long line is gone through more than a few times.
+    this.#wanted = Math.max(blockBytes, 2 * rest.length);
+  }
+
+  #read(block: Buffer): void {
+    // The end of a line that was given up; what follows it counts again.
+    const lines = this.#isTooLong ? block.subarray(lineEnd(block, 0) + 1) : block;
+    this.#isTooLong = false;
     if (!this.#isNamed) {
       const at = lines.indexOf(0x7b);
-      if (at >= 0) {
-        this.#isNamed = true;
-        this.#readLineAt(lines, at);
-      }
+      this.#isNamed = at >= 0;
+      if (at >= 0) this.#readLineAt(lines, at);
     }
-    for (const needle of this.#needles) {
-      for (let at = lines.indexOf(needle); at >= 0; ) {
-        const next = this.#readLineAt(lines, at);
-        at = lines.indexOf(needle, next);
-      }
+    // Line by line, since a later count stands for an earlier one.
+    const next = this.#needles.map((needle) => lines.indexOf(needle));
+    for (;;) {
+      const at = Math.min(...next.filter((place) => place >= 0));
+      if (at === Number.POSITIVE_INFINITY) return;
+      const end = this.#readLineAt(lines, at);
+      this.#needles.forEach((needle, index) => {
+        if (next[index]! >= 0 && next[index]! < end) next[index] = lines.indexOf(needle, end);
+      });
     }
   }
 
@@ -124,7 +125,7 @@ class StreamScan {
     const start = Math.max(lines.lastIndexOf(LF, at), lines.lastIndexOf(CR, at)) + 1;
     const end = lineEnd(lines, at);
     const from = lines.indexOf(0x7b, start);
-    if (from < 0 || from >= end) return end;
+    if (from < 0 || from >= end || end - from > maxLine) return end;
     try {
       readObject(this.told, this.#dialect, JSON.parse(lines.toString('utf8', from, end)));
     } catch {
