@@ -70,6 +70,17 @@ function shown(text: string): string {
   return line.length <= 300 ? line : `${line.slice(0, 100)} … ${line.slice(-200)}`;
 }
 
+const credentialName = /authorization|key|token|cookie/i;
+
+/** An upstream that repeats the credential it was sent would put it into our log. */
+function withoutCredentials(text: string, sent: Record<string, string>): string {
+  const credentials = Object.entries(sent)
+    .filter(([name]) => credentialName.test(name))
+    .flatMap(([, value]) => value.split(' '))
+    .filter((part) => part.length >= 8);
+  return credentials.reduce((rest, credential) => rest.replaceAll(credential, '[redacted]'), text);
+}
+
 function toHeaders(response: AxiosResponse): Record<string, string> {
   return Object.fromEntries(
     Object.entries(response.headers).map(([name, value]) => [name.toLowerCase(), String(value)]),
@@ -141,8 +152,11 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
   const join = (...signals: (AbortSignal | undefined)[]) =>
     AbortSignal.any(signals.filter((item) => item !== undefined));
 
-  function toRefusal(status: number, headers: Record<string, string>, body: string) {
-    return new UpstreamError(service, 'status', shown(body), {
+  const shownOf = (request: HttpRequest, body: string) =>
+    shown(withoutCredentials(body, { ...options.headers?.(), ...request.headers }));
+
+  function toRefusal(request: HttpRequest, status: number, headers: Record<string, string>, body: string) {
+    return new UpstreamError(service, 'status', shownOf(request, body), {
       status,
       retryAfterMs: parseRetryAfterMs(headers['retry-after']),
       advice: advice[status],
@@ -160,7 +174,7 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
     }
     const answer = { status: response.status, headers: toHeaders(response), text: response.data ?? '' };
     if (accept(answer.status)) return answer;
-    throw toRefusal(answer.status, answer.headers, answer.text);
+    throw toRefusal(request, answer.status, answer.headers, answer.text);
   }
 
   async function open(request: HttpRequest): Promise<HttpStream> {
@@ -193,7 +207,7 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
       text.push(chunk);
       if (text.length >= 4) break;
     }
-    throw toRefusal(status, headers, Buffer.concat(text).toString('utf8'));
+    throw toRefusal(request, status, headers, Buffer.concat(text).toString('utf8'));
   }
 
   function retried<T>(wanted: HttpRequest, operation: () => Promise<T>): Promise<T> {
@@ -217,7 +231,7 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
       try {
         return { status, headers, body: JSON.parse(text) as unknown };
       } catch {
-        throw new UpstreamError(service, 'invalid_response', `not JSON: ${shown(text)}`, { status });
+        throw new UpstreamError(service, 'invalid_response', `not JSON: ${shownOf(wanted, text)}`, { status });
       }
     },
   };

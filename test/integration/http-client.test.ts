@@ -8,8 +8,11 @@ beforeEach(async () => {
   waits = [];
   upstream = await startSandbox({
     name: 'upstream',
-    handle: ({ res, path, json }) => {
+    handle: ({ res, path, json, headers }) => {
       if (path === '/moved') return void res.writeHead(302, { Location: 'http://127.0.0.1:1/' }).end();
+      const { authorization, 'x-api-key': key } = headers;
+      if (path === '/echo') return sendJson(res, 403, { error: `${authorization} and ${key} are no keys` });
+      if (path === '/echo-page') return void res.writeHead(200).end(`<p>${authorization} and ${key}</p>`);
       if (path === '/missing') return sendJson(res, 404, { message: 'no such thing' });
       sendJson(res, 200, { path, json: json ?? null, padding: 'x'.repeat(1000) });
     },
@@ -98,6 +101,17 @@ describe('the HTTP client', () => {
       status: 404,
       body: { message: 'no such thing' },
     });
+  });
+
+  it('keeps its credential out of the error where the upstream repeats it', async () => {
+    for (const path of ['/echo', '/echo-page']) {
+      const error = await client()
+        .requestJson({ path, headers: { 'X-Api-Key': 'another-secret' } })
+        .catch((caught: unknown) => caught);
+      const told = JSON.stringify(error, Object.getOwnPropertyNames(error));
+      expect(told).toContain('[redacted]');
+      expect(told).not.toMatch(/top-secret|another-secret/);
+    }
   });
 
   it('follows no redirect', async () => {
