@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { AxiosError, AxiosRequestConfig, AxiosResponse } from 'axios';
 import { UpstreamError } from '../errors.ts';
 import { parseRetryAfterMs, retry } from '../retry.ts';
+import { toDetail } from './detail.ts';
 
 export interface HttpClientOptions {
   /** The name in errors and logs: "LiteLLM". */
@@ -64,22 +65,6 @@ export interface StreamingHttpClient extends HttpClient {
 }
 
 const retriedStatuses = new Set([429, 502, 503, 504]);
-/** Of a long text its begin and its end: a program that tells its progress first has its reason last. */
-function shown(text: string): string {
-  const line = text.slice(0, 100_000).replace(/\s+/g, ' ');
-  return line.length <= 300 ? line : `${line.slice(0, 100)} … ${line.slice(-200)}`;
-}
-
-const credentialName = /authorization|key|token|cookie/i;
-
-/** An upstream that repeats the credential it was sent would put it into our log. */
-function withoutCredentials(text: string, sent: Record<string, string>): string {
-  const credentials = Object.entries(sent)
-    .filter(([name]) => credentialName.test(name))
-    .flatMap(([, value]) => value.split(' '))
-    .filter((part) => part.length >= 8);
-  return credentials.reduce((rest, credential) => rest.replaceAll(credential, '[redacted]'), text);
-}
 
 function toHeaders(response: AxiosResponse): Record<string, string> {
   return Object.fromEntries(
@@ -152,11 +137,11 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
   const join = (...signals: (AbortSignal | undefined)[]) =>
     AbortSignal.any(signals.filter((item) => item !== undefined));
 
-  const shownOf = (request: HttpRequest, body: string) =>
-    shown(withoutCredentials(body, { ...options.headers?.(), ...request.headers }));
+  const detailOf = (request: HttpRequest, body: string) =>
+    toDetail(body, { ...options.headers?.(), ...request.headers });
 
   function toRefusal(request: HttpRequest, status: number, headers: Record<string, string>, body: string) {
-    return new UpstreamError(service, 'status', shownOf(request, body), {
+    return new UpstreamError(service, 'status', detailOf(request, body), {
       status,
       retryAfterMs: parseRetryAfterMs(headers['retry-after']),
       advice: advice[status],
@@ -231,7 +216,7 @@ export function createHttpClient(options: HttpClientOptions): StreamingHttpClien
       try {
         return { status, headers, body: JSON.parse(text) as unknown };
       } catch {
-        throw new UpstreamError(service, 'invalid_response', `not JSON: ${shownOf(wanted, text)}`, { status });
+        throw new UpstreamError(service, 'invalid_response', `not JSON: ${detailOf(wanted, text)}`, { status });
       }
     },
   };
