@@ -89,7 +89,9 @@ export function createRouter({ target, post, sleep, random, clock }: RouterOptio
         if (status < 500) throw failure;
       } catch (error) {
         if (signal.aborted || (error instanceof UpstreamError && error.status !== undefined)) throw error;
-        failure = error instanceof UpstreamError ? error : new UpstreamError('Vast.ai', 'network', String(error));
+        const isLate = error instanceof DOMException && error.name === 'TimeoutError';
+        const what = isLate ? 'timeout' : 'network';
+        failure = error instanceof UpstreamError ? error : new UpstreamError('Vast.ai', what, String(error));
       }
       if (attempt >= attempts) throw failure;
       await sleep(500 * 2 ** (attempt - 1), signal);

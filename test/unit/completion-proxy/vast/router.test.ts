@@ -79,6 +79,8 @@ describe('the way to a worker', () => {
     const { result, waits, posted } = await ask([down], 60_000);
     expect([waits, posted.length, (result as UpstreamError).status]).toEqual([[500, 1_000], 3, 502]);
     expect((await ask([new Error('reset'), down, ok(ready)], 0)).result).toMatchObject({ url: 'http://a:1' });
+    const silent = await ask([new DOMException('no answer', 'TimeoutError')], 0);
+    expect([silent.posted.length, (silent.result as UpstreamError).failure]).toEqual([3, 'timeout']);
     const refused = await ask([{ status: 404, text: 'no such endpoint' }], 60_000);
     expect([refused.posted.length, (refused.result as UpstreamError).status]).toEqual([1, 404]);
     const wrong = await ask([{ status: 401, text: 'the-key-of-it is no key' }], 60_000);

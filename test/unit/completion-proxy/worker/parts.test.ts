@@ -13,7 +13,7 @@ describe('the load', () => {
     const step = fc.record({
       idx: fc.nat(20),
       workload: fc.double({ min: 0, max: 1e6, noNaN: true }),
-      how: fc.constantFrom('served', 'cancelled', 'errored', 'rejected'),
+      how: fc.constantFrom('served', 'cancelled', 'errored', 'rejected', 'declined'),
       later: fc.boolean(),
     });
     fc.assert(
@@ -31,6 +31,7 @@ describe('the load', () => {
           const one = work(idx, workload);
           used.add(`${idx}:${idx}`);
           if (how === 'rejected') load.reject(one);
+          else if (how === 'declined') load.decline(one);
           else {
             load.begin(one);
             if (later) open.push([one, how as 'served']);
