@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLogger } from '#shared/log.ts';
 import { readConfig } from '../../functions/completion-proxy/config.ts';
 import { createProxy } from '../../functions/completion-proxy/proxy.ts';
+import { unpackRecords } from '../../functions/completion-proxy/records/batch.ts';
 import { createHistory } from '../../functions/completion-proxy/records/history.ts';
 import type { CallRecord } from '../../functions/completion-proxy/records/record.ts';
 import { startAnthropicSandbox } from '../../sandbox/anthropic.ts';
@@ -136,7 +137,7 @@ describe('a store that is down', () => {
         log: {
           append: async (_stream: string, value: unknown) => {
             if (isDown) throw new Error('the store is down');
-            kept.push(...(value as CallRecord[]));
+            kept.push(...unpackRecords(value));
             return '1';
           },
           page: async () => ({ entries: [] }),

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 
 export interface BundleProcess {
   port: number;
@@ -28,7 +29,7 @@ export async function until<T>(
 /** Runs a built bundle as the image does, on a port of the system's choice. `port` is 0 when it exits before it listens. */
 export async function runBundle(file: string, env: Record<string, string> = {}): Promise<BundleProcess> {
   const child = spawn(process.execPath, [file], {
-    env: { PATH: process.env.PATH, PORT: '0', healthcheck_interval: '100ms', ...env },
+    env: { PATH: process.env.PATH, TMPDIR: tmpdir(), PORT: '0', healthcheck_interval: '100ms', ...env },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   const lines: string[] = [];

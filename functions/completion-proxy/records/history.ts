@@ -1,5 +1,6 @@
 import type { Logger } from '#shared/log.ts';
 import type { Store } from '#shared/store/store.ts';
+import { packRecords, recordStream, unpackRecords } from './batch.ts';
 import type { CallRecord } from './record.ts';
 
 export interface HistoryOptions {
@@ -46,7 +47,6 @@ export interface History {
   close(): Promise<void>;
 }
 
-const stream = 'calls';
 const batchSize = 100;
 /** What waits for a store that is down; beyond it the oldest are given up. */
 const maxWaiting = 10_000;
@@ -86,7 +86,7 @@ export function createHistory(options: HistoryOptions): History {
       const batch = waiting.slice(0, batchSize);
       givenUp = 0;
       try {
-        await store.log.append(stream, batch);
+        await store.log.append(recordStream, packRecords(batch));
       } catch (error) {
         if (!isDown) log.error('the store takes no records: they wait', { error });
         isDown = true;
@@ -101,15 +101,15 @@ export function createHistory(options: HistoryOptions): History {
 
   async function prune() {
     prunedAt = now();
-    await store.log.prune(stream, now() - keepMs);
+    await store.log.prune(recordStream, now() - keepMs);
     let kept = 0;
     let after: string | undefined;
     do {
-      const { entries, next } = await store.log.page(stream, { newestFirst: true, after, limit: pageEntries });
+      const { entries, next } = await store.log.page(recordStream, { newestFirst: true, after, limit: pageEntries });
       for (const { at, value } of entries) {
-        kept += (value as CallRecord[]).length;
+        kept += unpackRecords(value).length;
         if (kept >= keepRecords) {
-          await store.log.prune(stream, at);
+          await store.log.prune(recordStream, at);
           return;
         }
       }
@@ -156,9 +156,9 @@ export function createHistory(options: HistoryOptions): History {
       let skip = Number(done);
       let last: string | undefined;
       for (let pages = 0; pages < maxPages; pages += 1) {
-        const page = await store.log.page(stream, { newestFirst: true, after, limit: pageEntries });
+        const page = await store.log.page(recordStream, { newestFirst: true, after, limit: pageEntries });
         for (const { cursor, value } of page.entries) {
-          const newestFirst = (value as CallRecord[]).toReversed();
+          const newestFirst = unpackRecords(value).toReversed();
           for (let index = skip; index < newestFirst.length; index += 1) {
             if (!matches(newestFirst[index]!, query)) continue;
             if (records.length === query.limit) return { records, next: `${cursor}:${index}` };

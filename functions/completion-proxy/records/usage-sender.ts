@@ -2,7 +2,8 @@ import { UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
-import { type CallRecord, toUsageRecord } from './record.ts';
+import { recordStream, unpackRecords } from './batch.ts';
+import { toUsageRecord } from './record.ts';
 
 export interface UsageSenderOptions {
   store: Pick<Store, 'kv' | 'log' | 'lease'>;
@@ -15,7 +16,6 @@ export interface UsageSenderOptions {
   everyMs?: number;
 }
 
-const stream = 'calls';
 const cursorKey = 'usage-sent';
 const leaseMs = 120_000;
 /** Ten entries of up to a hundred records: what one post may hold. */
@@ -60,9 +60,9 @@ export function createUsageSender({ store, post, log, onLost, everyMs = 2_000 }:
     try {
       let cursor = (await store.kv.get(cursorKey)) as string | undefined;
       while (!isClosed) {
-        const { entries } = await store.log.page(stream, { after: cursor, limit: entriesPerPost });
+        const { entries } = await store.log.page(recordStream, { after: cursor, limit: entriesPerPost });
         if (entries.length === 0) return;
-        const records = entries.flatMap(({ value }) => value as CallRecord[]);
+        const records = entries.flatMap(({ value }) => unpackRecords(value));
         await send(records.map(toUsageRecord).filter((record) => record !== undefined));
         cursor = entries.at(-1)!.cursor;
         await store.kv.put(cursorKey, cursor);

@@ -7,6 +7,7 @@ import { createLogger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
+import { packRecords, recordStream } from '../../../functions/completion-proxy/records/batch.ts';
 import { createUsageSender } from '../../../functions/completion-proxy/records/usage-sender.ts';
 import { makeRecord } from '../../support/call-record.ts';
 
@@ -47,7 +48,7 @@ function open(receiver: { post: (records: UsageRecord[]) => Promise<void> }) {
 async function write(from: number, to: number, perEntry = 10) {
   for (let id = from; id < to; id += perEntry) {
     const records = Array.from({ length: Math.min(perEntry, to - id) }, (_, index) => makeRecord(`r${id + index}`));
-    await store.log.append('calls', records);
+    await store.log.append(recordStream, packRecords(records));
   }
 }
 const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `r${from + index}`);
@@ -68,7 +69,8 @@ describe('the usage sender', () => {
   });
 
   it('leaves out calls that reached no backend', async () => {
-    await store.log.append('calls', [makeRecord('a'), makeRecord('b', { outcome: 'refused' }), makeRecord('c')]);
+    const records = [makeRecord('a'), makeRecord('b', { outcome: 'refused' }), makeRecord('c')];
+    await store.log.append(recordStream, packRecords(records));
     const receiver = createReceiver();
     const { sender } = open(receiver);
     await sender.run();
