@@ -125,14 +125,14 @@ const toPattern = (glob: string) =>
       .replace(/\?/g, '[\\s\\S]')}$`,
   );
 
+/** As a tolerant server does it: what is no code for a character stays as it is. */
+const decode = (path: string) =>
+  path.replace(/(?:%[0-9a-f]{2})+/gi, (codes) => Buffer.from(codes.replaceAll('%', ''), 'hex').toString('utf8'));
+
 /** Every spelling that a server may take for this path. */
 function spellings(path: string): string[] {
-  try {
-    const decoded = decodeURIComponent(path).replace(/\/{2,}/g, '/');
-    return [path, decoded, decodeURIComponent(new URL(decoded, 'http://worker').pathname)];
-  } catch {
-    return [path];
-  }
+  const decoded = decode(path).replace(/[\\/]+/g, '/');
+  return [path, decoded, decode(new URL(decoded, 'http://worker').pathname)];
 }
 
 /** Whether one of the globs (`*`, `?`) covers a path. */

@@ -189,10 +189,33 @@ describe('the life of a worker', () => {
 });
 
 describe('blocked paths', () => {
-  it.each(['/admin', '/admin/x', '//admin/x', '/%61dmin/x', '/v1/../admin/x', '/v1/%2e%2e/admin/x', '/pull?'])(
-    'cover %s',
-    (path) => expect(createPathCheck(['/admin', '/admin/*', '/pul??'])(path)).toBe(true),
-  );
+  it.each([
+    '/admin',
+    '/admin/x',
+    '//admin/x',
+    '/%61dmin/x',
+    '/v1/../admin/x',
+    '/v1/%2e%2e/admin/x',
+    '/pull?',
+    '/admin/%zz',
+    '/%zz/../admin',
+    '/%zz/%2e%2e/%61dmin',
+    '/%5Cadmin',
+    '/\\admin',
+    '/%2561dmin',
+    '/%ff/../admin',
+  ])('cover %s', (path) => expect(createPathCheck(['/admin', '/admin/*', '/pul??'])(path)).toBe(true));
+
+  it('can be asked about any path, and a blocked one stays so behind any detour', () => {
+    const isBlocked = createPathCheck(['/admin']);
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const segment = encodeURIComponent(text.toWellFormed().replaceAll(/[./\\?#]/g, ''));
+        isBlocked(`/${text}`);
+        return segment === '' || isBlocked(`/${segment}/../admin`);
+      }),
+    );
+  });
 
   it('leave the others', () => {
     const isBlocked = createPathCheck(['/admin', '/a.b', '/pul?']);
