@@ -294,7 +294,6 @@ describe('node index.cjs --self-test', () => {
       const child = spawn(process.execPath, [bundle.file, '--self-test'], {
         env: {
           ...vastEnv(sandbox, id, worker.port),
-          VAST_WORKER: 'true',
           WORKER_HOST: '127.0.0.1',
           VAST_ENDPOINT: 'my-endpoint',
           VAST_API_KEY: sandbox.credentials['vast-api-key'],

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import createFunction from '../../functions/completion-proxy/index.ts';
 import { readAuthMembers, toAuthJson, toAuthQuery } from '../../functions/completion-proxy/vast/auth-data.ts';
 import { rawMembers } from '../../functions/completion-proxy/vast/raw-json.ts';
 import { createWorker } from '../../functions/completion-proxy/worker/worker.ts';
@@ -201,6 +202,18 @@ describe('many calls of every kind at once', () => {
     expect(sandbox.world.oddDeletions).toEqual([]);
     expect(lastOf(sandbox)).toMatchObject({ num_requests_working: 0, working_request_idxs: [], cur_load: 0 });
     for (const status of numbers()) expect(status.cur_load).toBeGreaterThanOrEqual(0);
+  });
+});
+
+describe('VAST_WORKER', () => {
+  it.each(['true', '1', ' true '])('as %j is the worker; else this is a gateway', async (value) => {
+    const env = { BACKEND_URL: 'http://127.0.0.1:9', AUTH: 'none', UNSECURED: 'true', LOG_LEVEL: 'error' };
+    const worker = await createFunction({ ...env, VAST_WORKER: value });
+    expect(worker.listen).toEqual({ host: '0.0.0.0', port: 3_000 });
+    await worker.close!();
+    const gateway = await createFunction({ ...env, VAST_WORKER: 'false' });
+    expect(gateway.listen).toBeUndefined();
+    await gateway.close!();
   });
 });
 
