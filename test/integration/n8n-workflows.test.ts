@@ -87,8 +87,8 @@ describe('the n8n workflow', () => {
     const body = {
       completion,
       customer: 'acme',
-      started_at: '2026-11-20T10:00:00.000Z',
-      ended_at: '2026-11-20T10:00:02.000Z',
+      started_at: new Date(Date.now() - 62_000).toISOString(),
+      ended_at: new Date(Date.now() - 60_000).toISOString(),
       cost_usd: '0.0125',
     };
     const run = () => runWorkflow('push-usage.json', { trigger: { body }, settings, key });
