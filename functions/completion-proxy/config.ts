@@ -1,46 +1,54 @@
 import { readFileSync } from 'node:fs';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
-import { flag, httpUrl, integer, list, loadSettings, optionalSecret, seconds } from '#shared/config/settings.ts';
+import {
+  flag,
+  integer,
+  list,
+  listOf,
+  loadSettings,
+  matching,
+  oneOf,
+  optional,
+  optionalSecret,
+  optionalText,
+  optionalUrl,
+  refuse,
+  seconds,
+  setting,
+  text,
+  urlOr,
+} from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
 import type { Backend } from './backends/backend.ts';
-import { type BackendDefaults, parseBackends, toBackend, toVastBackend } from './backends/parse.ts';
+import { type BackendDefaults, toBackend, toVastBackend } from './backends/make.ts';
 import { type Policies, parsePolicies } from './callers/policy.ts';
 import defaultPrices from './usage/default-prices.json' with { type: 'json' };
 import { type Prices, readPrices } from './usage/prices.ts';
 
-const text = (fallback: string) => z.string().default(fallback);
 const milliseconds = (fallback: number) => integer({ fallback, max: 86_400_000 });
 
-const aliases = () =>
-  z
-    .string()
-    .optional()
-    .transform((given, context): ReadonlyMap<string, string> => {
-      if (given === undefined) return new Map();
-      try {
-        return new Map(Object.entries(z.record(z.string(), z.string().min(1)).parse(JSON.parse(given))));
-      } catch {
-        context.addIssue('must be a JSON object of names: {"gpt-4o": "llama3.3"}');
-        return z.NEVER;
-      }
-    });
+function parseAliases(given: string | undefined): ReadonlyMap<string, string> {
+  if (given === undefined) return new Map();
+  try {
+    const names = z.record(z.string(), z.string().check(z.minLength(1)));
+    return new Map(Object.entries(z.parse(names, JSON.parse(given))));
+  } catch {
+    return refuse('must be a JSON object of names: {"gpt-4o": "llama3.3"}');
+  }
+}
 
 /** A setting that a parser of ours reads; its ConfigError names the place in it. */
 const parsed = <Value>(parse: (text: string | undefined) => Value) =>
-  z
-    .string()
-    .optional()
-    .transform((given, context): Value => {
-      try {
-        return parse(given);
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        for (const problem of error.problems) context.addIssue(problem.replace(/^[A-Z]+:? ?/, ''));
-        return z.NEVER;
-      }
-    });
+  setting((given): Value => {
+    try {
+      return parse(given);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw new ConfigError(error.problems.map((problem) => problem.replace(/^[A-Z]+:? ?/, '')));
+    }
+  });
 
 function parseJson(name: string, text: string): unknown {
   try {
@@ -63,7 +71,7 @@ function readPriceFile(path: string): unknown {
 
 function parsePatterns(text: string | undefined): RegExp[] {
   if (text === undefined) return [];
-  const list = z.array(z.string().min(1)).safeParse(parseJson('REDACT', text));
+  const list = z.safeParse(z.array(z.string().check(z.minLength(1))), parseJson('REDACT', text));
   if (!list.success) throw new ConfigError(['REDACT: must be a JSON list of regular expressions']);
   return list.data.map((source) => {
     try {
@@ -76,45 +84,40 @@ function parsePatterns(text: string | undefined): RegExp[] {
 
 /** A file's text, read once. */
 const pemFile = () =>
-  z
-    .string()
-    .optional()
-    .transform((path, context) => {
-      if (path === undefined) return undefined;
-      try {
-        return readFileSync(path, 'utf8');
-      } catch {
-        context.addIssue('cannot be read');
-        return z.NEVER;
-      }
-    });
+  optional((path) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return refuse('cannot be read');
+    }
+  });
 
 export const settings = z.object({
   ...authSettings,
   // A signature is over the whole body: nothing could be passed on before its last byte.
-  AUTH: authSettings.AUTH.refine((methods) => !methods.includes('hmac'), 'takes api-key or none here, and not hmac'),
+  AUTH: listOf(['api-key', 'none'], ['api-key']),
   ...logSettings,
   ...storeSettings,
-  BACKENDS: z.string().optional(),
-  BACKEND_URL: httpUrl().optional(),
-  BACKEND_KIND: z.enum(['openai', 'ollama', 'anthropic', 'plain']).default('plain'),
+  BACKENDS: optionalText(),
+  BACKEND_URL: optionalUrl(),
+  BACKEND_KIND: oneOf(['openai', 'ollama', 'anthropic', 'plain'], 'plain'),
   'backend-api-key': optionalSecret(),
-  OLLAMA_URL: httpUrl().optional(),
+  OLLAMA_URL: optionalUrl(),
   OLLAMA_MODEL: text('llama2'),
   'openai-api-key': optionalSecret(),
-  OPENAI_BASE_URL: httpUrl().default('https://api.openai.com'),
+  OPENAI_BASE_URL: urlOr('https://api.openai.com'),
   OPENAI_MODEL: text('gpt-4o-mini'),
   VAST_WORKER: flag(false),
-  VAST_ENDPOINT: z.string().optional(),
+  VAST_ENDPOINT: optionalText(),
   'vast-api-key': optionalSecret(),
   'vast-account-key': optionalSecret(),
-  VAST_URL: httpUrl().default('https://run.vast.ai'),
-  VAST_CONSOLE_URL: httpUrl().default('https://console.vast.ai'),
+  VAST_URL: urlOr('https://run.vast.ai'),
+  VAST_CONSOLE_URL: urlOr('https://console.vast.ai'),
   VAST_DEFAULT_COST: integer({ fallback: 100, min: 1, max: 1_000_000_000 }),
   VAST_WAIT_S: seconds(60),
   VAST_CA_FILE: pemFile(),
-  MODEL_ALIASES: aliases(),
-  COMPLETION_MODEL: z.string().optional(),
+  MODEL_ALIASES: setting(parseAliases),
+  COMPLETION_MODEL: optionalText(),
   COMPLETION_FALLBACK: flag(true),
   COMPLETION_TIMEOUT_MS: integer({ fallback: 1_200_000, min: 1, max: 86_400_000 }),
   BACKEND_CONNECT_TIMEOUT_MS: milliseconds(10_000),
@@ -128,7 +131,7 @@ export const settings = z.object({
   BREAKER_FAILURES: integer({ fallback: 5, max: 10_000 }),
   BREAKER_WINDOW_MS: milliseconds(30_000),
   BREAKER_OPEN_MS: milliseconds(15_000),
-  HEALTHCHECK_ENDPOINT: z.string().startsWith('/', 'must be a path').optional(),
+  HEALTHCHECK_ENDPOINT: optional(matching(/^\//, 'must be a path')),
   HEALTHCHECK_INTERVAL_S: seconds(10),
   READY_TIMEOUT: seconds(1_200),
   ALLOW_PARALLEL: flag(true),
@@ -137,8 +140,8 @@ export const settings = z.object({
   MAX_WAIT_TIME: seconds(10),
   CANCEL_ON_DISCONNECT: flag(true),
   SSE_PING_S: seconds(15),
-  OWN_ROUTES: z.enum(['short', 'prefixed']).default('short'),
-  CORS_ORIGINS: list().default([]),
+  OWN_ROUTES: oneOf(['short', 'prefixed'], 'short'),
+  CORS_ORIGINS: list(),
   CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),
   FORWARD_AUTHORIZATION: flag(false),
   COLLECT_STREAM_USAGE: flag(false),
@@ -147,17 +150,17 @@ export const settings = z.object({
   RECORD_CALLS: flag(true),
   HISTORY_DAYS: integer({ fallback: 30, max: 3_650 }),
   HISTORY_RECORDS: integer({ fallback: 20_000, min: 1_000 }),
-  HISTORY_CONTENT: z.enum(['none', 'full']).default('none'),
+  HISTORY_CONTENT: oneOf(['none', 'full'], 'none'),
   HISTORY_CONTENT_BYTES: integer({ fallback: 16_384, min: 1, max: 1024 * 1024 }),
   HISTORY_REDACT: parsed(parsePatterns),
-  USAGE_WEBHOOK_URL: httpUrl().optional(),
+  USAGE_WEBHOOK_URL: optionalUrl(),
   'usage-webhook-secret': optionalSecret(),
   'usage-webhook-key': optionalSecret(),
-  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optionalUrl(),
   'otel-exporter-otlp-headers': optionalSecret(),
   OTEL_SERVICE_NAME: text('completion-proxy'),
   'honeybadger-api-key': optionalSecret(),
-  HONEYBADGER_ENDPOINT: httpUrl().default('https://api.honeybadger.io'),
+  HONEYBADGER_ENDPOINT: urlOr('https://api.honeybadger.io'),
   HONEYBADGER_ENV: text('production'),
   LOGS_LINES: integer({ fallback: 1_000, max: 100_000 }),
   HISTORY_LINES: integer({ fallback: 1_000, max: 100_000 }),
@@ -205,6 +208,8 @@ async function readBackends(given: Settings, secret: (name: string) => Secret): 
   if (BACKENDS !== undefined) {
     const beside = [BACKEND_URL && 'BACKEND_URL', OLLAMA_URL && 'OLLAMA_URL'].filter((name) => name !== undefined);
     if (beside.length > 0) throw new ConfigError(beside.map((name) => `${name}: has no meaning beside BACKENDS`));
+    // Loaded when there is a list: its schema takes longer to make than all of the settings.
+    const { parseBackends } = await import('./backends/parse.ts');
     return parseBackends(BACKENDS, defaults, secret);
   }
   if (BACKEND_URL !== undefined) {

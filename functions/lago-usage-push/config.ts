@@ -1,6 +1,21 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
-import { flag, httpUrl, integer, list, optionalSecret, requiredSecret } from '#shared/config/settings.ts';
+import {
+  flag,
+  httpUrl,
+  integer,
+  list,
+  matching,
+  oneOf,
+  optional,
+  optionalSecret,
+  optionalText,
+  refuse,
+  requiredSecret,
+  setting,
+  text,
+  toList,
+} from '#shared/config/settings.ts';
 import { eventModes } from './billing/events.ts';
 import { parseDecimal } from './billing/money.ts';
 import { parseChargeBy } from './billing/payer.ts';
@@ -9,67 +24,50 @@ import { lateRules } from './delivery/late.ts';
 import { parseMapping, parseRates } from './tables.ts';
 
 /** A date (its first moment in UTC) or a moment with its zone, as ms since 1970. */
-const moment = z.string().transform((text, context) => {
-  const isMoment = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text);
-  const value = isMoment ? Date.parse(text) : Number.NaN;
+function parseMoment(given: string): number {
+  const isMoment = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.test(given);
+  const value = isMoment ? Date.parse(given) : Number.NaN;
   if (!Number.isNaN(value)) return value;
-  context.addIssue('must be a date such as 2026-11-01, or a moment such as 2026-11-01T00:00:00Z');
-  return z.NEVER;
-});
-
-const oneOf = <const Names extends readonly [string, ...string[]]>(names: Names) =>
-  z.enum(names, `must be one of ${names.join(', ')}`);
+  return refuse('must be a date such as 2026-11-01, or a moment such as 2026-11-01T00:00:00Z');
+}
 
 export const sourceNames = ['rows', 'rollup', 'webhook', 'usage'] as const;
 export type SourceName = (typeof sourceNames)[number];
 
-const sources = list()
-  .optional()
-  .transform((names = ['rows', 'webhook', 'usage'], context) => {
-    const unknown = names.filter((name) => !(sourceNames as readonly string[]).includes(name));
-    const isDouble = names.includes('rollup') && (names.includes('rows') || names.includes('webhook'));
-    if (unknown.length === 0 && names.length > 0 && !isDouble) return new Set(names as SourceName[]);
-    context.addIssue(
-      isDouble
-        ? 'rollup shares no id with rows and webhook: together they would bill every call twice'
-        : `takes a comma list of ${sourceNames.join(', ')}`,
-    );
-    return z.NEVER;
-  });
+function parseSources(given = 'rows, webhook, usage'): Set<SourceName> {
+  const names = toList(given);
+  const unknown = names.filter((name) => !(sourceNames as readonly string[]).includes(name));
+  const isDouble = names.includes('rollup') && (names.includes('rows') || names.includes('webhook'));
+  if (isDouble) return refuse('rollup shares no id with rows and webhook: together they would bill every call twice');
+  if (unknown.length > 0 || names.length === 0) return refuse(`takes a comma list of ${sourceNames.join(', ')}`);
+  return new Set(names as SourceName[]);
+}
 
-const chargeBy = z
-  .string()
-  .default('end_user_id')
-  .transform((text, context) => {
-    const parsed = parseChargeBy(text);
-    if (parsed !== undefined) return { text, ...parsed };
-    context.addIssue(
-      'takes end_user, user, team, key, organization (or end_user_id, user_id, team_id), tag:<name> or metadata:<field>',
-    );
-    return z.NEVER;
-  });
+function parseCharge(given = 'end_user_id') {
+  const parsed = parseChargeBy(given);
+  if (parsed !== undefined) return { text: given, ...parsed };
+  return refuse(
+    'takes end_user, user, team, key, organization (or end_user_id, user_id, team_id), tag:<name> or metadata:<field>',
+  );
+}
 
-const markup = z
-  .string()
-  .default('1')
-  .transform((text, context) => {
-    const decimal = parseDecimal(text);
-    if (decimal !== undefined) return { text, decimal };
-    context.addIssue('must be a plain decimal such as 1.2');
-    return z.NEVER;
-  });
+function parseMarkup(given = '1') {
+  const decimal = parseDecimal(given);
+  return decimal === undefined ? refuse('must be a plain decimal such as 1.2') : { text: given, decimal };
+}
 
-const rates = z
-  .string()
-  .optional()
-  .transform((text, context) => {
+/** What a parser of a table says is wrong is a problem of the setting. */
+const tabled =
+  <Table>(parse: (given: string) => Table) =>
+  (given: string): Table => {
     try {
-      return text === undefined ? [] : parseRates(text);
+      return parse(given);
     } catch (error) {
-      context.addIssue((error as Error).message);
-      return z.NEVER;
+      return refuse((error as Error).message);
     }
-  });
+  };
+
+const parseCurrency = matching(/^[A-Z]{3}$/, 'must be three capitals such as EUR');
 
 export const settings = z.object({
   ...authSettings,
@@ -81,38 +79,23 @@ export const settings = z.object({
   LAGO_API_BASE: httpUrl(),
   'lago-api-key': requiredSecret(),
   LAGO_TIMEOUT_MS: integer({ fallback: 15_000, min: 1 }),
-  SOURCES: sources,
-  EVENT_MODE: oneOf(eventModes).default('cost'),
-  LAGO_API_EVENT_CODE: z.string().default('llm_cost'),
-  LAGO_API_CHARGE_BY: chargeBy,
+  SOURCES: setting(parseSources),
+  EVENT_MODE: oneOf(eventModes, 'cost'),
+  LAGO_API_EVENT_CODE: text('llm_cost'),
+  LAGO_API_CHARGE_BY: setting(parseCharge),
   TRUST_REQUEST_USER: flag(false),
-  'subscription-map': optionalSecret().superRefine((secret, context) => {
-    const text = secret?.read();
-    if (text === undefined) return;
-    try {
-      parseMapping(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message });
-    }
-  }),
-  DEFAULT_SUBSCRIPTION: z.string().optional(),
-  PREFLIGHT: oneOf(['hold', 'off']).default('hold'),
-  BILL_FROM: moment.optional(),
-  LATE_USAGE: oneOf(lateRules).default('hold'),
-  BILLING_PERIOD: oneOf(billingPeriods).default('month'),
-  BILLING_CURRENCY: z
-    .string()
-    .regex(/^[A-Z]{3}$/, 'must be three capitals such as EUR')
-    .default('USD'),
-  FX_RATES: rates,
-  MARKUP: markup,
-  UNBILLED_TAGS: list()
-    .optional()
-    .transform((tags) => tags ?? []),
-  UNBILLED_KEYS: list()
-    .optional()
-    .transform((keys) => keys ?? []),
-  ZERO_COST: oneOf(['send', 'skip']).default('send'),
+  'subscription-map': optionalSecret(tabled(parseMapping)),
+  DEFAULT_SUBSCRIPTION: optionalText(),
+  PREFLIGHT: oneOf(['hold', 'off'], 'hold'),
+  BILL_FROM: optional(parseMoment),
+  LATE_USAGE: oneOf(lateRules, 'hold'),
+  BILLING_PERIOD: oneOf(billingPeriods, 'month'),
+  BILLING_CURRENCY: setting((given = 'USD') => parseCurrency(given)),
+  FX_RATES: setting((given) => (given === undefined ? [] : tabled(parseRates)(given))),
+  MARKUP: setting(parseMarkup),
+  UNBILLED_TAGS: list(),
+  UNBILLED_KEYS: list(),
+  ZERO_COST: oneOf(['send', 'skip'], 'send'),
   OVERLAP_MINUTES: integer({ fallback: 60, max: 7 * 24 * 60 }),
   SAFETY_LAG_SECONDS: integer({ fallback: 120, max: 24 * 60 * 60 }),
   ROLLUP_DELAY_MINUTES: integer({ fallback: 180, max: 24 * 60 }),

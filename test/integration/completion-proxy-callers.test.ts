@@ -120,7 +120,7 @@ describe('the caller’s Authorization', () => {
 
 it('AUTH=hmac is refused at start', async () => {
   await expect(createFunction({ AUTH: 'hmac', WEBHOOK_SECRET: 's' })).rejects.toThrow(
-    'AUTH: takes api-key or none here',
+    'AUTH: takes a comma list of api-key, none',
   );
 });
 

@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { ConfigError } from '#shared/errors.ts';
 import { parseUsd } from '#shared/money.ts';
 import { createPatterns, type Patterns } from '../backends/patterns.ts';
@@ -17,25 +17,29 @@ export interface Policy {
 /** By the name of the key; `*` is for everyone who has no entry. */
 export type Policies = ReadonlyMap<string, Policy>;
 
-const count = z.number().int().positive().max(1e12);
+const count = z.optional(z.int('must be a whole number').check(z.positive('must be above 0'), z.maximum(1e12)));
 const entry = z.strictObject({
-  admin: z.boolean().optional(),
-  models: z.array(z.string().min(1)).min(1).optional(),
-  requests_per_minute: count.optional(),
-  tokens_per_minute: count.optional(),
-  daily_budget_usd: z
-    .union([z.number(), z.string()])
-    .transform((value, context) => {
+  admin: z.optional(z.boolean('must be true or false')),
+  models: z.optional(
+    z
+      .array(z.string('must be a text').check(z.minLength(1, 'must not be empty')), 'must be a list of names')
+      .check(z.minLength(1, 'must not be empty')),
+  ),
+  requests_per_minute: count,
+  tokens_per_minute: count,
+  daily_budget_usd: z.optional(
+    z.transform((value: unknown, context): number => {
       try {
-        const nano = parseUsd(value) / 1_000n;
+        const nano = (typeof value === 'string' || typeof value === 'number' ? parseUsd(value) : 0n) / 1_000n;
         if (nano > 0n && nano < 1_000_000_000_000_000n) return Number(nano);
       } catch {
         // Said below.
       }
-      context.addIssue('must be an amount of US dollars above 0, such as 5 or "0.50"');
+      const message = 'must be an amount of US dollars above 0, such as 5 or "0.50"';
+      context.issues.push({ code: 'custom', input: value, message });
       return z.NEVER;
-    })
-    .optional(),
+    }),
+  ),
 });
 
 /**
@@ -49,7 +53,7 @@ export function parsePolicies(text: string): Policies {
   } catch {
     throw new ConfigError(['CALLERS: is not JSON']);
   }
-  const parsed = z.record(z.string().min(1), entry).safeParse(value);
+  const parsed = z.safeParse(z.record(z.string().check(z.minLength(1)), entry), value);
   if (!parsed.success) {
     throw new ConfigError(parsed.error.issues.map(({ path, message }) => `CALLERS.${path.join('.')}: ${message}`));
   }

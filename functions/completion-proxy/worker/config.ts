@@ -1,28 +1,33 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { logSettings } from '#shared/config/common.ts';
-import { flag, httpUrl, integer, list, loadSettings, optionalSecret, seconds } from '#shared/config/settings.ts';
+import {
+  flag,
+  integer,
+  list,
+  listOf,
+  loadSettings,
+  matching,
+  optional,
+  optionalSecret,
+  optionalText,
+  parseHttpUrl,
+  seconds,
+  setting,
+  text,
+  urlOr,
+} from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
-import { type SignatureForm, signatureForms } from '../vast/signature.ts';
-
-const forms = () =>
-  list()
-    .optional()
-    .transform((names = ['url', 'five-fields'], context) => {
-      const known = new Set<string>(signatureForms);
-      if (names.length > 0 && names.every((name) => known.has(name))) return names as SignatureForm[];
-      context.addIssue(`takes a comma list of ${signatureForms.join(', ')}`);
-      return z.NEVER;
-    });
+import { signatureForms } from '../vast/signature.ts';
 
 export const settings = z.object({
   ...logSettings,
   VAST_WORKER: flag(false),
-  BACKEND_URL: httpUrl().default('http://localhost:8000'),
+  BACKEND_URL: urlOr('http://localhost:8000'),
   'backend-api-key': optionalSecret(),
-  MODEL_NAME: z.string().optional(),
-  BENCHMARK: z.string().optional(),
-  BENCHMARK_CACHE_FILE: z.string().default('.has_benchmark'),
-  HEALTHCHECK_ENDPOINT: z.string().startsWith('/', 'must be a path').optional(),
+  MODEL_NAME: optionalText(),
+  BENCHMARK: optionalText(),
+  BENCHMARK_CACHE_FILE: text('.has_benchmark'),
+  HEALTHCHECK_ENDPOINT: optional(matching(/^\//, 'must be a path')),
   HEALTHCHECK_RETRY_INTERVAL: seconds(5),
   HEALTHCHECK_POLL_INTERVAL: seconds(10),
   HEALTHCHECK_TIMEOUT: seconds(10),
@@ -32,35 +37,28 @@ export const settings = z.object({
   ALLOW_PARALLEL: flag(true),
   MAX_CONCURRENCY: integer({ fallback: 0, max: 100_000 }),
   MAX_WAIT_TIME: seconds(10),
-  DEFAULT_COST: z
-    .string()
-    .regex(/^\d{1,12}(\.\d{1,6})?$/, 'must be a number')
-    .default('0')
-    .transform(Number),
-  BLOCKED_PATHS: list().default([]),
-  WORKER_HOST: z.string().default('0.0.0.0'),
+  DEFAULT_COST: setting((given = '0') => Number(matching(/^\d{1,12}(\.\d{1,6})?$/, 'must be a number')(given))),
+  BLOCKED_PATHS: list(),
+  WORKER_HOST: text('0.0.0.0'),
   WORKER_PORT: integer({ fallback: 3_000, max: 65_535 }),
   USE_SSL: flag(false),
-  VAST_CERT_FILE: z.string().default('/etc/instance.crt'),
-  VAST_KEY_FILE: z.string().default('/etc/instance.key'),
+  VAST_CERT_FILE: text('/etc/instance.crt'),
+  VAST_KEY_FILE: text('/etc/instance.key'),
   UNSECURED: flag(false),
-  VAST_SIGNATURE_FORM: forms(),
+  VAST_SIGNATURE_FORM: listOf(signatureForms, ['url', 'five-fields']),
   VAST_REPLAY_CHECK: flag(false),
   PUBKEY_TIMEOUT: seconds(10),
   PUBKEY_REFRESH_INTERVAL: seconds(10),
   'master-token': optionalSecret(),
-  REPORT_ADDR: list().default([]),
-  CONTAINER_ID: z
-    .string()
-    .regex(/^\d{1,15}$/, 'must be a number')
-    .optional(),
-  PUBLIC_IPADDR: z.string().optional(),
+  REPORT_ADDR: list(),
+  CONTAINER_ID: optional(matching(/^\d{1,15}$/, 'must be a number')),
+  PUBLIC_IPADDR: optionalText(),
   METRICS_UPDATE_INTERVAL: seconds(1),
   DELETE_REQUESTS_INTERVAL: seconds(1),
   METRICS_RETRY_DELAY: seconds(2),
   METRICS_MAX_RETRIES: integer({ fallback: 3, min: 1, max: 100 }),
   METRICS_TIMEOUT: seconds(10),
-  VAST_ENDPOINT: z.string().optional(),
+  VAST_ENDPOINT: optionalText(),
   'vast-api-key': optionalSecret(),
 });
 
@@ -90,7 +88,13 @@ export function withOldNames(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return named;
 }
 
-const isPlainUrl = (address: string) => httpUrl().safeParse(address).success;
+function isPlainUrl(address: string): boolean {
+  try {
+    return parseHttpUrl(address) !== '';
+  } catch {
+    return false;
+  }
+}
 const withoutSlash = (address: string) => address.replace(/\/+$/, '');
 
 /** Throws ConfigError that names every bad setting, and every one of Vast's that is missing where one is there. */

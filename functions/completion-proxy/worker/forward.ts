@@ -3,7 +3,7 @@ import type { Pool } from 'undici';
 import type { Secret } from '#shared/config/secrets.ts';
 import type { FunctionContext, FunctionEvent, FunctionResponse } from '#shared/http/function.ts';
 import type { Backend } from '../backends/backend.ts';
-import { toBackend } from '../backends/parse.ts';
+import { toBackend } from '../backends/make.ts';
 import { toBackendHeaders, toCallerHeaders } from '../headers.ts';
 import type { WorkerCall } from './read-call.ts';
 

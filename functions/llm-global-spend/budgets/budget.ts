@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { type PicoUsd, parseUsd } from '#shared/money.ts';
 
 export const scopes = ['proxy', 'team', 'user', 'key', 'end_user'] as const;
@@ -24,35 +24,44 @@ export interface Budget {
 
 const nameLength = 100;
 
-const money = z.union([z.number(), z.string()]).transform((value, context) => {
+const money = z.transform((value: unknown, context): PicoUsd => {
   try {
-    const limit = parseUsd(value);
+    const limit = typeof value === 'string' || typeof value === 'number' ? parseUsd(value) : 0n;
     if (limit > 0n) return limit;
   } catch {}
-  context.addIssue('must be an amount of US dollars above 0, such as 500 or "0.25"');
+  const message = 'must be an amount of US dollars above 0, such as 500 or "0.25"';
+  context.issues.push({ code: 'custom', input: value, message });
   return z.NEVER;
 });
 
 const scopeError = { error: `must be one of ${scopes.join(', ')}` };
 const periodError = { error: `must be one of ${periodKinds.join(', ')}` };
 const percent = z
-  .number('must be a number')
-  .int('must be whole')
-  .min(1, 'must be 1 or more')
-  .max(1000, 'must be 1000 or less');
+  .int({ error: ({ code }) => (code === 'invalid_type' ? 'must be a number' : 'must be whole') })
+  .check(z.minimum(1, 'must be 1 or more'), z.maximum(1000, 'must be 1000 or less'));
+const line = (length: number) =>
+  z
+    .string('must be a text')
+    .check(
+      z.trim(),
+      z.minLength(1, 'must not be empty'),
+      z.maxLength(length, `must have at most ${length} characters`),
+    );
 
 const entry = z
   .strictObject({
-    name: z.string('must be a text').trim().min(1, 'must not be empty').max(nameLength).optional(),
+    name: z.optional(line(nameLength)),
     scope: z.enum(scopes, scopeError),
-    id: z.string('must be a text').trim().min(1, 'must not be empty').max(500).optional(),
+    id: z.optional(line(500)),
     period: z.enum(periodKinds, periodError),
     limit_usd: money,
-    thresholds: z.array(percent, 'must be a list of percentages').max(20).optional(),
-    forecast: z.boolean('must be true or false').optional(),
+    thresholds: z.optional(
+      z.array(percent, 'must be a list of percentages').check(z.maxLength(20, 'must have at most 20 percentages')),
+    ),
+    forecast: z.optional(z.boolean('must be true or false')),
   })
-  .superRefine(({ scope, id }, context) => {
-    const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['id'], message });
+  .check(({ value: { scope, id }, issues }) => {
+    const refuse = (message: string) => issues.push({ code: 'custom', path: ['id'], message, input: id });
     if (scope === 'proxy' && id !== undefined) refuse('is not for the scope proxy, which is everybody');
     if (scope !== 'proxy' && id === undefined) refuse(`must say which ${scope}`);
     // It would stand in the environment, in logs of deployments and in the answer of /budgets.
@@ -74,7 +83,10 @@ export function parseBudgets(text: string): { budgets: Budget[] } | { problems: 
   } catch {
     return { problems: ['must be JSON: a list of budgets'] };
   }
-  const parsed = z.array(entry, 'must be a list of budgets').max(500).safeParse(input);
+  const parsed = z.safeParse(
+    z.array(entry, 'must be a list of budgets').check(z.maxLength(500, 'must be 500 at most')),
+    input,
+  );
   if (!parsed.success) {
     return {
       problems: parsed.error.issues.map(({ path, message, code, ...issue }) => {

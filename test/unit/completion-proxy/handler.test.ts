@@ -4,7 +4,7 @@ import { HttpError, UpstreamError } from '#shared/errors.ts';
 import { defineFunction } from '#shared/http/define.ts';
 import { alertRoute } from '../../../functions/completion-proxy/alerts/open.ts';
 import type { BackendKind } from '../../../functions/completion-proxy/backends/backend.ts';
-import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
+import { toBackend } from '../../../functions/completion-proxy/backends/make.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
 import { createLimits } from '../../../functions/completion-proxy/callers/limits.ts';
 import { createGenerate } from '../../../functions/completion-proxy/completion/generate.ts';

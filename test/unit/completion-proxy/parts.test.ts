@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Caller } from '#shared/auth/authenticate.ts';
 import type { BackendKind } from '../../../functions/completion-proxy/backends/backend.ts';
-import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
+import { toBackend } from '../../../functions/completion-proxy/backends/make.ts';
 import { alterPrompt } from '../../../functions/completion-proxy/completion/altered-prompt.ts';
 import { readConfig } from '../../../functions/completion-proxy/config.ts';
 import { toErrorBody } from '../../../functions/completion-proxy/dialect.ts';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FunctionResponse } from '#shared/http/function.ts';
 import { formatUsd } from '#shared/money.ts';
-import { toBackend } from '../../../functions/completion-proxy/backends/parse.ts';
+import { toBackend } from '../../../functions/completion-proxy/backends/make.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
 import type { History } from '../../../functions/completion-proxy/records/history.ts';
 import type { CallRecord, Running } from '../../../functions/completion-proxy/records/record.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { authSettings, logSettings } from '#shared/config/common.ts';
 import { readSecret } from '#shared/config/secrets.ts';
 import { flag, httpUrl, integer, loadSettings, optionalSecret, requiredSecret } from '#shared/config/settings.ts';
