@@ -53,6 +53,23 @@ describe('metrics', () => {
     ]);
   });
 
+  it('counts in a series that is kept as in one that is looked for each time', () => {
+    const metrics = createMetrics({ maxSeries: 2 });
+    const calls = metrics.counter('calls_total', 'Calls.', ['model']);
+    const seconds = metrics.histogram('seconds', 'Seconds.', [1], ['model']);
+    const kept = calls.at('a');
+    calls.add(1, 'b');
+    const folded = calls.at('c');
+    kept.add(2);
+    folded.add(3);
+    calls.add(1, 'a');
+    seconds.at('a').observe(0.5);
+    seconds.observe(2, 'a');
+    const text = metrics.render();
+    expect(text).toContain('calls_total{model="a"} 3\ncalls_total{model="b"} 1\ncalls_total{model="other"} 3\n');
+    expect(text).toContain('seconds_bucket{model="a",le="1"} 1\nseconds_bucket{model="a",le="+Inf"} 2\n');
+  });
+
   it('refuses a name that is taken', () => {
     const metrics = createMetrics();
     metrics.counter('a', 'A.');

@@ -283,6 +283,37 @@ describe('the usage scan', () => {
     ).toEqual(example.told);
   });
 
+  it.each(examples.filter(({ form }) => form !== 'body'))('reads $name behind many chunks of text', (example) => {
+    // After its first event, which names the answer; before a stream that is one line alone.
+    const [first = '', ...others] = example.text.split(/(?<=\n)(?=data|event|\{)/);
+    const filler = example.form === 'sse' ? `: ${'x'.repeat(300)}\n\n` : `${JSON.stringify({ response: trap })}\n`;
+    const bytes = Buffer.from(
+      [...(first.endsWith('\n') ? [first] : []), filler.repeat(100), ...(first.endsWith('\n') ? others : [first])].join(
+        '',
+      ),
+    );
+    for (const size of [1, 77, 1_000, 8_192, 9_000, bytes.length]) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, (at + 1) * size),
+      );
+      expect(scanned(example, pieces), `in pieces of ${size}`).toEqual(example.told);
+    }
+  });
+
+  it('takes the last of the counts that are told with every chunk, however the chunks come', () => {
+    const events = Array.from({ length: 100 }, (_, index) => ({
+      ...chunk(trap),
+      choices: [{ index: 0, delta: { content: trap }, finish_reason: index === 97 ? 'stop' : null }],
+      usage: { prompt_tokens: 3, completion_tokens: index },
+    }));
+    const bytes = Buffer.from(sse(...events));
+    for (const size of [100, 1_000, 10_000, bytes.length]) {
+      const scan = createUsageScan('chat', 'sse')!;
+      for (let at = 0; at < bytes.length; at += size) scan.note(bytes.subarray(at, at + size));
+      expect(scan.end()).toMatchObject({ tokens: { input: 3, output: 99 }, finishReason: 'stop' });
+    }
+  });
+
   it('reads the usage of megabytes of embeddings without parsing them', () => {
     const data = Array.from({ length: 2_000 }, (_, index) => ({ index, embedding: Array(64).fill(0.123456789) }));
     const text = JSON.stringify({
