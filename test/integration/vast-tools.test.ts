@@ -79,6 +79,30 @@ describe('the standalone client', () => {
     expect(sandbox.world.requests.get(1)!.cost).toBe(9);
   });
 
+  it('takes no call from a web page of another machine that was not named', async () => {
+    const { sandbox, worker } = await startEndpoint(answer);
+    const client = await openVastClient({
+      endpoint: 'my-endpoint',
+      apiKey: sandbox.credentials['vast-api-key'],
+      autoscalerUrl: sandbox.url,
+      origins: ['https://app.example.com'],
+    });
+    closing.push(client.close);
+    const post = (Origin: string) => client.fetch('/v1/chat/completions', { method: 'POST', headers: { Origin } });
+    for (const origin of ['https://evil.example.com', 'http://localhost.evil.example.com', 'null']) {
+      const refused = await post(origin);
+      expect([refused.status, await refused.json()]).toEqual([
+        403,
+        expect.objectContaining({ code: 'origin_not_allowed' }),
+      ]);
+    }
+    expect(worker.calls).toEqual([]);
+    const named = await post('https://app.example.com');
+    expect([named.status, named.headers.get('access-control-allow-origin')]).toEqual([200, 'https://app.example.com']);
+    for (const origin of ['http://localhost:8010', 'http://127.0.0.1:3000'])
+      expect((await post(origin)).status).toBe(200);
+  });
+
   it('lists the endpoints of an account, and says what is missing', async () => {
     const { sandbox } = await startEndpoint(answer);
     const run = (...args: string[]) =>

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import createFunction from '../../functions/completion-proxy/index.ts';
 import { listEndpoints } from '../../functions/completion-proxy/vast/account.ts';
 import type { Handler } from '../../shared/http/function.ts';
+import { json } from '../../shared/http/respond.ts';
 import { serve } from '../../template/node24-ts/server.ts';
 import { openLocal } from './local.ts';
 
@@ -19,10 +20,13 @@ export interface VastClientOptions {
   waitS?: number;
   /** PEM file of Vast's authority. */
   caFile?: string;
+  /** Of web pages of other machines that may call, as `https://app.example.com`. */
+  origins?: string[];
 }
 
 const toEnv = (options: VastClientOptions): Record<string, string> => {
   const { endpoint, apiKey, accountKey, autoscalerUrl, consoleUrl, defaultCost, waitS = 600, caFile } = options;
+  const { origins = [] } = options;
   const given = {
     VAST_ENDPOINT: endpoint,
     VAST_API_KEY: apiKey,
@@ -32,6 +36,7 @@ const toEnv = (options: VastClientOptions): Record<string, string> => {
     VAST_DEFAULT_COST: defaultCost?.toString(),
     VAST_WAIT_S: String(waitS),
     VAST_CA_FILE: caFile,
+    CORS_ORIGINS: origins.join(),
     AUTH: 'none',
     // Every path is the worker's; ours are below /_proxy.
     OWN_ROUTES: 'prefixed',
@@ -41,8 +46,22 @@ const toEnv = (options: VastClientOptions): Record<string, string> => {
   return Object.fromEntries(Object.entries(given).filter((pair): pair is [string, string] => pair[1] !== undefined));
 };
 
+const isLocal = (origin: string) => /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(origin);
+
+/** Any web page may post to a port of this machine, and each call costs money: those from elsewhere have to be named. */
+function forLocalPages(handler: Handler, origins: readonly string[]): Handler {
+  const guarded: Handler = async (event, context) => {
+    const { origin } = event.headers;
+    if (origin === undefined || isLocal(origin) || origins.includes(origin)) return handler(event, context);
+    const error = 'A web page of another machine may not call: allow it with --origin, or `origins`';
+    return json(403, { error, code: 'origin_not_allowed', call_id: context.callId });
+  };
+  return Object.assign(guarded, handler);
+}
+
 /** The handler of a client: any path goes to a worker of the endpoint. Rejects with ConfigError. */
-export const createVastHandler = async (options: VastClientOptions): Promise<Handler> => createFunction(toEnv(options));
+export const createVastHandler = async (options: VastClientOptions): Promise<Handler> =>
+  forLocalPages(await createFunction(toEnv(options)), options.origins ?? []);
 
 /**
  * A client as a module: `(await openVastClient({endpoint, apiKey})).fetch('/v1/models')` is what `fetch` is, at whichever
@@ -60,6 +79,7 @@ const usage = `usage: npm run vast-client -- --endpoint NAME [--port 8010] [--ho
   --wait SECONDS         600: how long a call waits for workers to start
   --cost N               100: what a call costs that names no tokens or steps
   --ca FILE              PEM of Vast's authority
+  --origin URL           a web page of another machine that may call; may be repeated
   --debug                log every call`;
 
 async function main() {
@@ -78,6 +98,7 @@ async function main() {
       wait: { ...text, default: '600' },
       cost: text,
       ca: text,
+      origin: { ...text, multiple: true, default: [] },
       debug: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -97,7 +118,7 @@ async function main() {
     throw new Error('API key required! Use --api-key or set VAST_API_KEY env var');
   }
   const settings = {
-    ...toEnv({ endpoint, consoleUrl: values['console-url'] }),
+    ...toEnv({ endpoint, consoleUrl: values['console-url'], origins: values.origin }),
     ...(apiKey === undefined ? {} : { VAST_API_KEY: apiKey }),
     ...(accountKey === undefined ? {} : { VAST_ACCOUNT_KEY: accountKey }),
     ...(values['autoscaler-url'] === undefined ? {} : { VAST_URL: values['autoscaler-url'] }),
@@ -109,7 +130,7 @@ async function main() {
     PORT: values.port,
     healthcheck_interval: '0s',
   };
-  return serve(createFunction, settings);
+  return serve(async (env) => forLocalPages(await createFunction(env), values.origin), settings);
 }
 
 if (import.meta.main) {
