@@ -42,7 +42,9 @@ export interface AccountingParts {
   now: () => number;
   clock: () => number;
   /** Told of each record as well. */
-  sink?: (record: CallRecord) => void;
+  sink?: ((record: CallRecord) => void) | undefined;
+  /** Of history; for tests, which have not the time to fill the usual one. */
+  maxWaiting?: number | undefined;
 }
 
 const dayMs = 86_400_000;
@@ -79,13 +81,13 @@ function openHistory(
   settings: Settings,
   store: Store,
   log: Logger,
-  { now, onLost }: { now: () => number; onLost: (records: number) => void },
+  rest: { now: () => number; onLost: (records: number) => void; maxWaiting: number | undefined },
 ): History | undefined {
   const { HISTORY_DAYS, HISTORY_RECORDS } = settings;
   // A webhook is sent from what history holds.
   const days = HISTORY_DAYS === 0 && settings.USAGE_WEBHOOK_URL !== undefined ? 1 : HISTORY_DAYS;
   if (days === 0) return undefined;
-  return createHistory({ store, log, now, keepMs: days * dayMs, keepRecords: HISTORY_RECORDS, onLost });
+  return createHistory({ store, log, keepMs: days * dayMs, keepRecords: HISTORY_RECORDS, ...rest });
 }
 
 function openTraceSink(
@@ -118,7 +120,11 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   const { upstreams, journal, log, now, clock } = parts;
   const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
   const metrics = createProxyMetrics(upstreams);
-  const history = openHistory(settings, store, log, { now, onLost: (records) => metrics.lost('history', records) });
+  const history = openHistory(settings, store, log, {
+    now,
+    onLost: (records) => metrics.lost('history', records),
+    maxWaiting: parts.maxWaiting,
+  });
   let storeFailed = false;
   const limits = createLimits({
     policies: settings.CALLERS,

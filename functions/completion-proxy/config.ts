@@ -46,7 +46,7 @@ const parsed = <Value>(parse: (text: string | undefined) => Value) =>
       return parse(given);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      throw new ConfigError(error.problems.map((problem) => problem.replace(/^[A-Z]+:? ?/, '')));
+      throw new ConfigError(error.problems.map((problem) => problem.replace(/^[A-Z_]+:? ?/, '')));
     }
   });
 

@@ -2,7 +2,7 @@ import { type AuthCall, type Authenticate, createAuthenticate } from '#shared/au
 import { defineFunction } from '#shared/http/define.ts';
 import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
-import { contentRuleOf, openAccounting } from './accounting.ts';
+import { type AccountingParts, contentRuleOf, openAccounting } from './accounting.ts';
 import { alertRoute, openAlerts } from './alerts/open.ts';
 import { checkOf } from './backends/diagnosis.ts';
 import { watchHealth } from './backends/health.ts';
@@ -18,7 +18,6 @@ import { createProxyHandler } from './handler.ts';
 import { createJournal } from './journal.ts';
 import { createCors } from './own/cors.ts';
 import { createFindRoute, createOwnRoutes } from './own/routes.ts';
-import type { CallRecord } from './records/record.ts';
 import { createRoad } from './road/road.ts';
 import { endpointsRoute } from './vast/routes.ts';
 
@@ -43,8 +42,11 @@ function toModelOf({ settings, backends }: Config) {
   };
 }
 
+/** What a test asks for beside the settings. */
+type Watching = Pick<AccountingParts, 'sink' | 'maxWaiting'>;
+
 /** The whole function from its settings; `close` ends the health checks and lets the backends' connections go. */
-export function createProxy(config: Config, sink?: (record: CallRecord) => void): Handler {
+export function createProxy(config: Config, watching: Watching = {}): Handler {
   const { settings, backends } = config;
   const anyKey = createAuthenticate(settings, 'completion-proxy');
   // Their Authorization is then the backend's: only X-Api-Key is looked at. Nothing is passed on of what is read below
@@ -93,7 +95,7 @@ export function createProxy(config: Config, sink?: (record: CallRecord) => void)
     prices: config.prices,
     now: Date.now,
     clock,
-    ...(sink === undefined ? {} : { sink }),
+    ...watching,
   });
   const { limits } = accounting;
   const road = createRoad({

@@ -1,49 +1,15 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { usageRecord } from '#shared/usage.ts';
-import { readConfig } from '../../functions/completion-proxy/config.ts';
-import { createProxy } from '../../functions/completion-proxy/proxy.ts';
-import { type CallRecord, toUsageRecord } from '../../functions/completion-proxy/records/record.ts';
-import { until } from '../support/bundle-process.ts';
-import {
-  type Act,
-  answerJson,
-  chatChunk,
-  cut,
-  hangUp,
-  keepSilent,
-  stall,
-  startScriptedBackend,
-  streamEvents,
-} from '../support/scripted-backend.ts';
-import { serveHandler } from '../support/serve.ts';
+import { toUsageRecord } from '../../functions/completion-proxy/records/record.ts';
+import { closeAfterEach, startBackend, startProxy as startOpenProxy } from '../support/proxy-road.ts';
+import { answerJson, chatChunk, cut, hangUp, keepSilent, stall, streamEvents } from '../support/scripted-backend.ts';
 
-const closing: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function startBackend(...acts: Act[]) {
-  const backend = await startScriptedBackend(...acts);
-  closing.push(() => backend.close());
-  return backend;
-}
+closeAfterEach();
 
 const prices = '{"m": {"input_cost_per_token": 0.001, "output_cost_per_token": 0.01}}';
 
-/** The proxy with a recorder at its road, and the records of its calls as they end. */
-async function startProxy(env: Record<string, unknown>) {
-  const texts = Object.entries(env).map(([name, value]) => [
-    name,
-    typeof value === 'string' ? value : JSON.stringify(value),
-  ]);
-  const settings = { AUTH: 'none', RETRY_BASE_MS: '1', SSE_PING_S: '0', HEALTHCHECK_INTERVAL_S: '0', PRICES: prices };
-  const records: CallRecord[] = [];
-  const config = await readConfig({ ...settings, ...Object.fromEntries(texts) });
-  const proxy = await serveHandler(createProxy(config, (record) => records.push(record)));
-  closing.push(() => proxy.close());
-  const next = () => until('the call is recorded', () => records.shift());
-  return { url: proxy.url, records, next };
-}
+/** The proxy with the price of `m`. */
+const startProxy = (env: Record<string, unknown>) => startOpenProxy({ PRICES: prices, ...env });
 
 const chat = (body: object = {}, signal?: AbortSignal) => ({
   method: 'POST',
@@ -241,6 +207,16 @@ describe('the record of a call', () => {
     await (await ask(proxy)).text();
     expect(await proxy.next()).toMatchObject({ litellm_call_id: 'abc', billed_by: 'litellm' });
   });
+
+  it.each(['/history?format=sse', '/history?format=ndjson&follow=true', '/logs?format=sse', '/_proxy/ui/live'])(
+    'can be followed on %s, where HEAD is answered at once',
+    async (path) => {
+      const proxy = await startProxy({ BACKEND_URL: 'http://127.0.0.1:1' });
+      const answer = await fetch(proxy.url + path, { method: 'HEAD', signal: AbortSignal.timeout(5_000) });
+      expect([answer.status, await answer.text()]).toEqual([200, '']);
+      expect(answer.headers.get('content-type')).toMatch(/^(text\/event-stream|application\/x-ndjson)/);
+    },
+  );
 
   it('is made of calls of a model only', async () => {
     const backend = await startBackend(answerJson(200, { any: 1 }));

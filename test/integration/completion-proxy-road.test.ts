@@ -1,6 +1,7 @@
 import { request } from 'node:http';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import createFunction from '../../functions/completion-proxy/index.ts';
+import { closeAfterEach, closeLater, startBackend, startProxy } from '../support/proxy-road.ts';
 import {
   type Act,
   answerJson,
@@ -9,32 +10,11 @@ import {
   hangUp,
   keepSilent,
   stall,
-  startScriptedBackend,
   streamEvents,
 } from '../support/scripted-backend.ts';
 import { serveHandler } from '../support/serve.ts';
 
-const closing: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function startBackend(...acts: Act[]) {
-  const backend = await startScriptedBackend(...acts);
-  closing.push(() => backend.close());
-  return backend;
-}
-
-async function startProxy(env: Record<string, unknown>) {
-  const texts = Object.entries(env).map(([name, value]) => [
-    name,
-    typeof value === 'string' ? value : JSON.stringify(value),
-  ]);
-  const settings = { AUTH: 'none', RETRY_BASE_MS: '1', SSE_PING_S: '0', HEALTHCHECK_INTERVAL_S: '0' };
-  const proxy = await serveHandler(await createFunction({ ...settings, ...Object.fromEntries(texts) }));
-  closing.push(() => proxy.close());
-  return proxy;
-}
+closeAfterEach();
 
 const chat = (body: object = {}) => ({
   method: 'POST',
@@ -688,7 +668,7 @@ it('passes trailers on', async () => {
     });
     return answer;
   });
-  closing.push(async () => {
+  closeLater(async () => {
     await proxy.close();
     await handler.close?.();
   });

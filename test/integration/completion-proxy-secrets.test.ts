@@ -1,31 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { readConfig } from '../../functions/completion-proxy/config.ts';
 import { createProxy } from '../../functions/completion-proxy/proxy.ts';
-import { answerJson, chatChunk, cut, hangUp, startScriptedBackend, streamEvents } from '../support/scripted-backend.ts';
+import { closeAfterEach, startBackend } from '../support/proxy-road.ts';
+import { answerJson, chatChunk, cut, hangUp, streamEvents } from '../support/scripted-backend.ts';
 import { serveHandler } from '../support/serve.ts';
 
-// The store of its own: another proxy on this machine may send what lies in the usual one.
-const usual = process.env.TMPDIR;
-const folder = mkdtempSync(join(tmpdir(), 'proxy-secrets-'));
-process.env.TMPDIR = folder;
-afterAll(() => {
-  if (usual === undefined) delete process.env.TMPDIR;
-  else process.env.TMPDIR = usual;
-  rmSync(folder, { recursive: true });
-});
-
-const closing: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-const start = async (...acts: Parameters<typeof startScriptedBackend>) => {
-  const server = await startScriptedBackend(...acts);
-  closing.push(() => server.close());
-  return server;
-};
+closeAfterEach();
 
 const planted = {
   ourKey: 'planted-own-key-1',
@@ -39,9 +19,25 @@ const planted = {
   webhookKey: 'planted-webhook-key-9',
 };
 
+/** Follows an event stream until it is told to leave; `text` is then all that it was shown. */
+async function follow(url: string, headers: Record<string, string>, signal: AbortSignal) {
+  const answer = await fetch(url, { headers, signal });
+  expect(answer.status).toBe(200);
+  const read = async () => {
+    let text = JSON.stringify([...answer.headers]);
+    try {
+      for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) text += chunk;
+    } catch {
+      // We left.
+    }
+    return text;
+  };
+  return { text: read() };
+}
+
 it('shows a key, a prompt and a header nowhere: no log, answer, metric, trace, notice, record or page', async () => {
   const usage = { prompt_tokens: 2, completion_tokens: 3 };
-  const backend = await start(
+  const backend = await startBackend(
     answerJson(200, { id: 'c', model: 'm', choices: [{ message: { content: 'fine' } }], usage }),
     streamEvents([chatChunk('fine'), chatChunk('', 'stop'), 'data: [DONE]\n\n']),
     hangUp,
@@ -49,9 +45,9 @@ it('shows a key, a prompt and a header nowhere: no log, answer, metric, trace, n
     streamEvents([chatChunk('fine')], cut),
   );
   const [badger, collector, webhook] = await Promise.all([
-    start(answerJson(201, { id: 'n' })),
-    start(answerJson(200, {})),
-    start(answerJson(200, { accepted: 1, duplicates: 0 })),
+    startBackend(answerJson(201, { id: 'n' })),
+    startBackend(answerJson(200, {})),
+    startBackend(answerJson(200, { accepted: 1, duplicates: 0 })),
   ]);
   const config = await readConfig({
     FUNCTION_API_KEY: `tests:${planted.ourKey}`,
@@ -82,6 +78,12 @@ it('shows a key, a prompt and a header nowhere: no log, answer, metric, trace, n
       shown.push(path, JSON.stringify([...answer.headers]), text);
       return answer;
     };
+    const gone = new AbortController();
+    const followed = await Promise.all(
+      ['/_proxy/ui/live', '/history?format=sse', '/history?format=ndjson&follow=true', '/logs?format=sse'].map((path) =>
+        follow(proxy.url + path, headers, gone.signal),
+      ),
+    );
     const body = (more: object = {}) => ({
       method: 'POST',
       body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: planted.prompt }], ...more }),
@@ -119,7 +121,10 @@ it('shows a key, a prompt and a header nowhere: no log, answer, metric, trace, n
       expect([path, answer.status]).toEqual([path, path === '/v1/models' ? 500 : 200]);
     }
     await expect.poll(() => webhook.calls.length, { timeout: 10_000 }).toBeGreaterThan(0);
-    shown.push(...proxy.lines);
+    gone.abort();
+    const texts = await Promise.all(followed.map(({ text }) => text));
+    expect(texts.filter((text) => /"outcome":"upstream_error"|status 503/.test(text))).toHaveLength(texts.length);
+    shown.push(...texts, ...proxy.lines);
     await proxy.close();
   } finally {
     process.stderr.write = write;
@@ -135,8 +140,10 @@ it('shows a key, a prompt and a header nowhere: no log, answer, metric, trace, n
 
 describe('where prompts are wished', () => {
   it('keeps them in records, without what HISTORY_REDACT matches, and in nothing else', async () => {
-    const backend = await start(answerJson(200, { choices: [{ message: { content: 'sk-answer0 and words' } }] }));
-    const collector = await start(answerJson(200, {}));
+    const backend = await startBackend(
+      answerJson(200, { choices: [{ message: { content: 'sk-answer0 and words' } }] }),
+    );
+    const collector = await startBackend(answerJson(200, {}));
     const config = await readConfig({
       AUTH: 'none',
       BACKEND_URL: backend.url,

@@ -55,7 +55,7 @@ beforeAll(async () => {
     K_OPENAI: openai.credentials['openai-api-key'],
     K_ANTHROPIC: anthropic.credentials['anthropic-api-key'],
   });
-  const proxy = await serveHandler(createProxy(config, (record) => records.push(record)));
+  const proxy = await serveHandler(createProxy(config, { sink: (record) => records.push(record) }));
   closing.push(() => proxy.close());
   proxyUrl = proxy.url;
 });
@@ -165,7 +165,7 @@ describe('a store that is down', () => {
     expect(kept.at(-1)!.id).toBe('c29999');
   });
 
-  it('is a PostgreSQL that nobody reaches: every call through the road is answered, and the metrics tell it', async () => {
+  it('is a PostgreSQL that nobody reaches: every call through the road is answered, and what does not fit is counted', async () => {
     const config = await readConfig({
       AUTH: 'none',
       OLLAMA_URL: origins.ollama,
@@ -173,17 +173,27 @@ describe('a store that is down', () => {
       CALLERS: '{"*":{"requests_per_minute":100000,"admin":true}}',
     });
     const write = process.stderr.write;
-    process.stderr.write = (() => true) as never;
+    let written = '';
+    process.stderr.write = ((text: string) => {
+      written += text;
+      return true;
+    }) as never;
     try {
-      const proxy = await serveHandler(createProxy(config));
-      const answers = await Promise.all(
-        Array.from({ length: 200 }, () =>
-          ask(proxy.url, '/api/generate', {}, { model: llama, prompt: 'Hi', stream: false }),
-        ),
-      );
+      const proxy = await serveHandler(createProxy(config, { maxWaiting: 50 }));
+      const askTimes = (times: number) =>
+        Promise.all(
+          Array.from({ length: times }, () =>
+            ask(proxy.url, '/api/generate', {}, { model: llama, prompt: 'Hi', stream: false }),
+          ),
+        );
+      const answers = await askTimes(20);
+      await expect.poll(() => written, { timeout: 5_000 }).toContain('the store takes no records: they wait');
+      answers.push(...(await askTimes(180)));
       expect(answers).toHaveLength(200);
       const metrics = await (await fetch(`${proxy.url}/metrics`)).text();
       expect(metrics).toMatch(/completion_proxy_requests_total\{[^}]*\} 200/);
+      // Each once: those that the fifty places of the newest do not hold.
+      expect(metrics).toContain('completion_proxy_lost_records_total{where="history"} 150\n');
       await proxy.close();
     } finally {
       process.stderr.write = write;

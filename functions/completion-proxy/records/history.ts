@@ -14,6 +14,8 @@ export interface HistoryOptions {
   /** Told of records that were given up. */
   onLost: (records: number) => void;
   flushMs?: number;
+  /** Records that wait for a store that is down, 10,000 by default; beyond it the oldest are given up. */
+  maxWaiting?: number | undefined;
 }
 
 export interface HistoryQuery {
@@ -48,8 +50,6 @@ export interface History {
 }
 
 const batchSize = 100;
-/** What waits for a store that is down; beyond it the oldest are given up. */
-const maxWaiting = 10_000;
 const pageEntries = 20;
 /** Where little matches, a page of history looks through so many pages of the store, and the next goes on from there. */
 const maxPages = 25;
@@ -71,7 +71,7 @@ export function matches(record: CallRecord, query: HistoryQuery): boolean {
  * A store that is down costs records, never calls: they wait, and what does not fit any more is counted as lost.
  */
 export function createHistory(options: HistoryOptions): History {
-  const { store, log, now, keepMs, keepRecords, onLost, flushMs = 1_000 } = options;
+  const { store, log, now, keepMs, keepRecords, onLost, flushMs = 1_000, maxWaiting = 10_000 } = options;
   const listeners = new Set<(record: CallRecord) => void>();
   let waiting: CallRecord[] = [];
   /** Of the batch that is being written: those at its front that were given up meanwhile. */

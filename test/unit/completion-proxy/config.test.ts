@@ -1,3 +1,6 @@
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createPatterns } from '../../../functions/completion-proxy/backends/patterns.ts';
 import { createUpstream } from '../../../functions/completion-proxy/backends/upstream.ts';
@@ -153,5 +156,25 @@ describe('the plan of a call', () => {
     expect(() => planCall(list.slice(2), { path: '/x', model: undefined })).toThrow(
       expect.objectContaining({ code: 'no_route' }),
     );
+  });
+});
+
+describe('PRICES_FILE', () => {
+  const refusal = (path: string) => problems([plain], { PRICES_FILE: path });
+  const folder = tmpdir();
+
+  it('that cannot be read is refused at start, naming the setting and not what is in it', async () => {
+    expect(await refusal(join(folder, 'nowhere.json'))).toContain('  - PRICES_FILE: cannot be read');
+    expect(await refusal(folder)).toContain('  - PRICES_FILE: cannot be read');
+  });
+
+  it('that is no JSON, or has no prices, is refused as well', async () => {
+    const file = join(folder, 'prices.json');
+    writeFileSync(file, '{"m": ');
+    expect(await refusal(file)).toContain('  - PRICES_FILE: is not JSON');
+    writeFileSync(file, '{"m": {"input_cost_per_token": "cheap"}}');
+    expect(await refusal(file)).toMatch(/PRICES_FILE: input_cost_per_token of m must be USD per token/);
+    writeFileSync(file, '{"m": {"input_cost_per_token": 0.5}}');
+    expect(await refusal(file)).toBe('');
   });
 });
