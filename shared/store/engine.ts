@@ -7,6 +7,8 @@ export interface Engine {
   durable: boolean;
   /** The statement that appends (stream, at, value) to `log` and returns `seq`. */
   append: string;
+  /** The select that makes rows of the JSON list of texts in $1. */
+  listed: string;
   query(text: string, params: unknown[]): Promise<Record<string, unknown>[]>;
   close(): Promise<void>;
 }

@@ -55,6 +55,7 @@ export function createPostgresEngine(openDatabase: OpenDatabase): Engine {
   return {
     durable: true,
     append,
+    listed: 'SELECT json_array_elements_text($1::json)',
     async query(text, params) {
       try {
         opening ??= open();

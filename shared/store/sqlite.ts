@@ -23,6 +23,7 @@ export function createSqliteEngine(path: string): Engine {
 
   return {
     durable: false,
+    listed: 'SELECT value FROM json_each($1)',
     append: 'INSERT INTO log (stream, at, value) VALUES ($1, $2, $3) RETURNING seq',
     async query(text, params) {
       opening ??= open();

@@ -11,6 +11,8 @@ export interface PutOptions {
 /** Values are JSON. A key that is not there, or whose time is over, reads as undefined. */
 export interface KeyValue {
   get(key: string): Promise<unknown>;
+  /** Those of many keys that are there, in one question: a year of days is one wait and not a year of waits. */
+  getAll(keys: readonly string[]): Promise<Map<string, unknown>>;
   put(key: string, value: unknown, options?: PutOptions): Promise<void>;
   /** True when this call wrote it; of many at once exactly one does. */
   putIfAbsent(key: string, value: unknown, options?: PutOptions): Promise<boolean>;
@@ -74,6 +76,13 @@ export function createStore(engine: Engine, options: { name: string; now?: () =>
     async get(key) {
       const [row] = await engine.query(`SELECT value FROM kv WHERE key = $1 AND (${keep}$2)`, [scoped(key), now()]);
       return row === undefined ? undefined : JSON.parse(String(row.value));
+    },
+    async getAll(keys) {
+      const rows = await engine.query(`SELECT key, value FROM kv WHERE key IN (${engine.listed}) AND (${keep}$2)`, [
+        JSON.stringify(keys.map(scoped)),
+        now(),
+      ]);
+      return new Map(rows.map(({ key, value }) => [String(key).slice(name.length + 1), JSON.parse(String(value))]));
     },
     async put(key, value, { ttlMs } = {}) {
       await sweep();

@@ -9,6 +9,10 @@ export function createMemoryKv(): KeyValue & { entries: Map<string, string> } {
       const text = entries.get(key);
       return text === undefined ? undefined : JSON.parse(text);
     },
+    async getAll(keys) {
+      const found = keys.filter((key) => entries.has(key));
+      return new Map(found.map((key) => [key, JSON.parse(entries.get(key)!)]));
+    },
     async put(key, value) {
       entries.set(key, JSON.stringify(value));
     },

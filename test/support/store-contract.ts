@@ -23,6 +23,22 @@ export function describeStore(kind: string, open: (name: string) => Store, isDur
       expect(await store.kv.get('a')).toBe(2);
     });
 
+    test('gives those of many keys that are there and whose time is not over, and nobody else’s', async () => {
+      expect(await store.kv.getAll(['a', 'b'])).toEqual(new Map());
+      await store.kv.put('a', { n: 1 });
+      await store.kv.put("it's/ü", null);
+      await store.kv.put('c', 3, { ttlMs: 10 });
+      await store.kv.put('d', 4);
+      await open('another').kv.put('e', 5);
+      clock.time += 10;
+      const found = await store.kv.getAll(['a', "it's/ü", 'c', 'e', 'nothing']);
+      expect([...found].toSorted()).toEqual([
+        ['a', { n: 1 }],
+        ["it's/ü", null],
+      ]);
+      expect(await store.kv.getAll([])).toEqual(new Map());
+    });
+
     test('forgets a key at the end of its time, which a later put without one takes away', async () => {
       await store.kv.put('a', 1, { ttlMs: 1000 });
       await store.kv.put('b', 1, { ttlMs: 1000 });

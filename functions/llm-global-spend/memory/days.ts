@@ -17,18 +17,31 @@ function fromStored([values, spend, requests, input, output, total]: StoredCell)
   return { values, spend: BigInt(spend), requests, tokens: input < 0 ? null : { input, output, total } };
 }
 
+const toKey = (key: string, day: Day) => `${key}/${day}`;
+
 /** Days that are over and were read, each with everything that its source told. */
-export function createDayMemory(kv: Pick<Store['kv'], 'get' | 'put'>) {
+export function createDayMemory(kv: Pick<Store['kv'], 'getAll' | 'put'>) {
   return {
-    async recall(key: string, day: Day): Promise<DayCells[] | undefined> {
-      const stored = (await kv.get(`${key}/${day}`)) as StoredDay | undefined;
-      return stored?.views.map(({ columns, cells }) => ({ day, columns, cells: cells.map(fromStored) }));
+    /** The remembered ones of some days. */
+    async recall(key: string, days: readonly Day[]): Promise<Map<Day, DayCells[]>> {
+      if (days.length === 0) return new Map();
+      const stored = (await kv.getAll(days.map((day) => toKey(key, day)))) as Map<string, StoredDay>;
+      const found = new Map<Day, DayCells[]>();
+      for (const day of days) {
+        const views = stored.get(toKey(key, day))?.views;
+        if (views === undefined) continue;
+        found.set(
+          day,
+          views.map(({ columns, cells }) => ({ day, columns, cells: cells.map(fromStored) })),
+        );
+      }
+      return found;
     },
     async remember(key: string, day: Day, views: DayCells[]): Promise<void> {
       const stored: StoredDay = {
         views: views.map(({ columns, cells }) => ({ columns: [...columns], cells: cells.map(toStored) })),
       };
-      await kv.put(`${key}/${day}`, stored);
+      await kv.put(toKey(key, day), stored);
     },
   };
 }

@@ -97,10 +97,13 @@ export function createSweep({ memory, share, now, identity }: SweepOptions) {
   async function recall(call: SweepCall, key: string): Promise<Day[]> {
     if (call.refresh) return [...call.days];
     const missing: Day[] = [];
-    await forEach(call.days, { concurrency: lookups, signal: call.signal }, async (day) => {
-      const views = day < call.closedBefore ? await memory.recall(key, day) : fresh.get(`${key}/${day}`)?.views;
+    const isOver = (day: Day) => day < call.closedBefore;
+    const remembered = await memory.recall(key, call.days.filter(isOver));
+    call.signal.throwIfAborted();
+    for (const day of call.days) {
+      const views = isOver(day) ? remembered.get(day) : fresh.get(`${key}/${day}`)?.views;
       if (views === undefined || !emit(call, views)) missing.push(day);
-    });
+    }
     return missing.sort();
   }
 
