@@ -1,6 +1,5 @@
 import { signBody } from '#shared/auth/keys.ts';
 import { createHttpClient } from '#shared/clients/http.ts';
-import { ConfigError } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
@@ -104,19 +103,7 @@ function openTraceSink(
   );
 }
 
-/** Settings that live on records, and would do nothing without them. */
-function refuseUnrecorded({ RECORD_CALLS, CALLERS, USAGE_WEBHOOK_URL, OTEL_EXPORTER_OTLP_ENDPOINT }: Settings) {
-  if (RECORD_CALLS) return;
-  const needing = [
-    CALLERS.size > 0 && 'CALLERS',
-    USAGE_WEBHOOK_URL !== undefined && 'USAGE_WEBHOOK_URL',
-    OTEL_EXPORTER_OTLP_ENDPOINT !== undefined && 'OTEL_EXPORTER_OTLP_ENDPOINT',
-  ].filter((name) => name !== false);
-  if (needing.length > 0) throw new ConfigError(needing.map((name) => `${name}: needs RECORD_CALLS=true`));
-}
-
 export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
-  refuseUnrecorded(settings);
   const { upstreams, journal, log, now, clock } = parts;
   const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
   const metrics = createProxyMetrics(upstreams);

@@ -3,6 +3,7 @@ import * as z from 'zod/mini';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import { readSecret, type Secret } from '#shared/config/secrets.ts';
 import {
+  fileText,
   flag,
   integer,
   list,
@@ -82,16 +83,6 @@ function parsePatterns(text: string | undefined): RegExp[] {
   });
 }
 
-/** A file's text, read once. */
-const pemFile = () =>
-  optional((path) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return refuse('cannot be read');
-    }
-  });
-
 export const settings = z.object({
   ...authSettings,
   // A signature is over the whole body: nothing could be passed on before its last byte.
@@ -115,7 +106,7 @@ export const settings = z.object({
   VAST_CONSOLE_URL: urlOr('https://console.vast.ai'),
   VAST_DEFAULT_COST: integer({ fallback: 100, min: 1, max: 1_000_000_000 }),
   VAST_WAIT_S: seconds(60),
-  VAST_CA_FILE: pemFile(),
+  VAST_CA_FILE: fileText(),
   MODEL_ALIASES: setting(parseAliases),
   COMPLETION_MODEL: optionalText(),
   COMPLETION_FALLBACK: flag(true),
@@ -228,9 +219,21 @@ async function readBackends(given: Settings, secret: (name: string) => Secret): 
   return [toBackend({ name: 'openai', url: given.OPENAI_BASE_URL, kind: 'openai', credential }, defaults)];
 }
 
+/** Settings that live on records, and would do nothing without them. */
+function refuseUnrecorded({ RECORD_CALLS, CALLERS, USAGE_WEBHOOK_URL, OTEL_EXPORTER_OTLP_ENDPOINT }: Settings) {
+  if (RECORD_CALLS) return;
+  const needing = [
+    CALLERS.size > 0 && 'CALLERS',
+    USAGE_WEBHOOK_URL !== undefined && 'USAGE_WEBHOOK_URL',
+    OTEL_EXPORTER_OTLP_ENDPOINT !== undefined && 'OTEL_EXPORTER_OTLP_ENDPOINT',
+  ].filter((name) => name !== false);
+  if (needing.length > 0) throw new ConfigError(needing.map((name) => `${name}: needs RECORD_CALLS=true`));
+}
+
 /** Throws ConfigError that names every bad setting and shows no value. */
 export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   const given = loadSettings(settings, env);
+  refuseUnrecorded(given);
   const prices = readPrices(
     { name: 'our own table', table: defaultPrices },
     { name: 'PRICES_FILE', table: given.PRICES_FILE },

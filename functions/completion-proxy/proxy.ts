@@ -46,9 +46,12 @@ function toModelOf({ settings, backends }: Config) {
 type Watching = Pick<AccountingParts, 'sink' | 'maxWaiting'>;
 
 /** The whole function from its settings; `close` ends the health checks and lets the backends' connections go. */
-export function createProxy(config: Config, watching: Watching = {}): Handler {
+export function createProxy(
+  config: Config,
+  watching: Watching = {},
+  anyKey: Authenticate = createAuthenticate(config.settings, 'completion-proxy'),
+): Handler {
   const { settings, backends } = config;
-  const anyKey = createAuthenticate(settings, 'completion-proxy');
   // Their Authorization is then the backend's: only X-Api-Key is looked at. Nothing is passed on of what is read below
   // /_proxy, and a browser that opens our page has no other way to show a key.
   const isOurs = ({ method, path, headers }: AuthCall) =>

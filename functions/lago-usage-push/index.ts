@@ -1,24 +1,11 @@
 import { createAuthenticate } from '#shared/auth/authenticate.ts';
 import { loadSettings } from '#shared/config/settings.ts';
-import { defineFunction } from '#shared/http/define.ts';
-import { createLogger } from '#shared/log.ts';
-import { toLagoAccess } from './access.ts';
-import { settings as schema } from './config.ts';
-import { diagnose } from './diagnosis.ts';
-import { createHandler } from './handler.ts';
-import { openPush } from './open.ts';
-import { openOperations } from './operations.ts';
-import { createRoutes } from './routes.ts';
+import { openLater } from '#shared/http/later.ts';
+import { requireSense, settings as schema } from './config.ts';
 
 export default (env: NodeJS.ProcessEnv) => {
   const settings = loadSettings(schema, env);
+  requireSense(settings);
   const authenticate = createAuthenticate(settings, 'lago-usage-push');
-  const push = openPush(settings);
-  push.warn(createLogger({ level: settings.LOG_LEVEL }));
-  const handler = createHandler(createRoutes({ ...push, operations: openOperations(settings, push.books) }));
-  const { litellm, store } = push.books;
-  const needsRows = settings.SOURCES.has('rows');
-  const diagnosis = diagnose({ litellm, lago: toLagoAccess(settings), isDurable: store.durable, needsRows });
-  const options = { authenticate, diagnosis, maxSignedBodyBytes: settings.MAX_WEBHOOK_BYTES };
-  return Object.assign(defineFunction(options, handler), { close: push.close });
+  return openLater(async () => (await import('./wiring.ts')).openFunction(settings, authenticate));
 };

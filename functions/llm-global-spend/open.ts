@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import type * as z from 'zod';
+import type { Authenticate } from '#shared/auth/authenticate.ts';
 import { createLitellmClient } from '#shared/clients/litellm.ts';
+import { defineFunction } from '#shared/http/define.ts';
 import type { Diagnosis } from '#shared/http/doctor.ts';
+import type { Handler } from '#shared/http/function.ts';
 import { createLogger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import { createBudgets } from './budgets/check.ts';
@@ -9,9 +12,9 @@ import { createBudgetRoutes } from './budgets/routes.ts';
 import { createPostAlert } from './budgets/webhook.ts';
 import type { settings as schema } from './config.ts';
 import { checkOf } from './diagnosis.ts';
-import type { LlmGlobalSpendOptions } from './handler.ts';
+import { createLlmGlobalSpend, type LlmGlobalSpendOptions } from './handler.ts';
 import { createMetricsRoutes } from './metrics/routes.ts';
-import { createPageRenderer } from './page/routes.ts';
+import { createPageRenderer, withPages } from './page/routes.ts';
 import { openReports } from './report/open.ts';
 import { createStatementRoutes } from './statement/routes.ts';
 
@@ -83,4 +86,10 @@ export function openSpend(settings: Settings): OpenSpend {
       await store.close();
     },
   };
+}
+
+/** The whole function. */
+export function openFunction(settings: Settings, authenticate: Authenticate): Handler {
+  const { spend, diagnosis, close } = openSpend(settings);
+  return Object.assign(defineFunction({ authenticate, diagnosis }, withPages(createLlmGlobalSpend(spend))), { close });
 }

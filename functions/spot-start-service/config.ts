@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
 import { authSettings, logSettings, storeSettings } from '#shared/config/common.ts';
 import {
+  fileText,
   flag,
   integer,
   optionalSecret,
-  optionalText,
   parseHttpUrl,
   refuse,
   required,
@@ -24,7 +24,7 @@ const shape = {
   'portainer-api-key': optionalSecret(),
   'portainer-username': optionalSecret(),
   'portainer-password': optionalSecret(),
-  PORTAINER_CA_FILE: optionalText(),
+  PORTAINER_CA_FILE: fileText(),
   PORTAINER_INSECURE: flag(false),
   PORTAINER_TIMEOUT_MS: integer({ fallback: 10_000, min: 100, max: 120_000 }),
   ENDPOINT_TIMEOUT_MS: integer({ fallback: 5_000, min: 100, max: 120_000 }),

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
 import type * as z from 'zod';
-import { createAuthenticate } from '#shared/auth/authenticate.ts';
+import { type Authenticate, createAuthenticate } from '#shared/auth/authenticate.ts';
 import { createPortainerClient, type PortainerClient } from '#shared/clients/portainer.ts';
-import { ConfigError } from '#shared/errors.ts';
 import { type CallContext, defineFunction } from '#shared/http/define.ts';
 import type { Diagnosis } from '#shared/http/doctor.ts';
 import type { Handler } from '#shared/http/function.ts';
@@ -48,17 +46,9 @@ export interface Parts {
 const patienceMs = 1_000;
 const shutdownMs = 20_000;
 
-function readCa(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    throw new ConfigError(['PORTAINER_CA_FILE: this file cannot be read']);
-  }
-}
-
 /** The client as the settings have it. */
 export function createClient(config: Settings): PortainerClient {
-  const ca = config.PORTAINER_CA_FILE === undefined ? {} : { ca: readCa(config.PORTAINER_CA_FILE) };
+  const ca = config.PORTAINER_CA_FILE === undefined ? {} : { ca: config.PORTAINER_CA_FILE };
   return createPortainerClient({
     baseUrl: config.PORTAINER_API_URL,
     credentials: () => ({
@@ -154,8 +144,12 @@ const diagnose = ({ portainer, store }: Parts): Diagnosis => ({
   ...(store === undefined ? {} : { isDurable: store.durable }),
 });
 
-/** The whole function. */
-export function createFunction(config: Settings, parts: Parts): Handler {
+/** The whole function around a client and a store. */
+export function createFunction(
+  config: Settings,
+  parts: Parts,
+  known: Authenticate = createAuthenticate(config, 'spot-start-service'),
+): Handler {
   const { service, close } = createService(config, parts);
   const now = parts.time?.now ?? Date.now;
   const scope = ({ log, signal }: CallContext) => ({ log, signal, endsAtMs: now() + config.DEADLINE_MS });
@@ -164,7 +158,7 @@ export function createFunction(config: Settings, parts: Parts): Handler {
     { method: 'GET', path: '/services', run: createListRoute({ service, scope }) },
     ...createWakeRoutes({ service, scope, now }),
   ];
-  const authenticate = admitVisitors(createAuthenticate(config, 'spot-start-service'), config.SPOT_START_PUBLIC_WAKE);
+  const authenticate = admitVisitors(known, config.SPOT_START_PUBLIC_WAKE);
   const handler: Handler = defineFunction(
     { authenticate, errorBody, diagnosis: diagnose(parts) },
     createRouter(routes),
@@ -172,3 +166,7 @@ export function createFunction(config: Settings, parts: Parts): Handler {
   handler.close = close;
   return handler;
 }
+
+/** The whole function as the settings have it. */
+export const openFunction = (config: Settings, known: Authenticate): Handler =>
+  createFunction(config, { portainer: createClient(config), store: openSharedStore(config) }, known);

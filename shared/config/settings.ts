@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import * as z from 'zod/mini';
 import { ConfigError } from '../errors.ts';
 import { readSecret, type Secret } from './secrets.ts';
@@ -109,6 +110,16 @@ export const matching =
   (form: RegExp, problem: string) =>
   (given: string): string =>
     form.test(given) ? given : refuse(problem);
+
+/** The path of a file; its text is read once. */
+export const fileText = () =>
+  optional((path): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return refuse('cannot be read');
+    }
+  });
 
 /** One of some words. */
 export const oneOf = <const Name extends string>(names: readonly Name[], fallback: NoInfer<Name>) =>

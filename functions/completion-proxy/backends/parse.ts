@@ -1,4 +1,5 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
 import type { Secret } from '#shared/config/secrets.ts';
 import { parseHttpUrl } from '#shared/config/settings.ts';
 import { ConfigError } from '#shared/errors.ts';
@@ -6,62 +7,68 @@ import { type Backend, kinds } from './backend.ts';
 import { type BackendDefaults, toBackend, toVastBackend } from './make.ts';
 import { createPatterns } from './patterns.ts';
 
-const count = (min: number, max = 86_400_000) => z.number().int().min(min).max(max);
-const texts = z.array(z.string().min(1)).min(1);
+// The face of zod that settings have as well, with the sentences that its other one brings.
+z.config(en());
 
-const url = z.string().transform((text, context) => {
-  try {
-    return parseHttpUrl(text);
-  } catch (error) {
-    for (const problem of (error as ConfigError).problems) context.addIssue(problem);
-    return z.NEVER;
-  }
-});
+const count = (min: number, max = 86_400_000) => z.int().check(z.minimum(min), z.maximum(max));
+const text = () => z.string().check(z.minLength(1));
+const path = () => z.string().check(z.startsWith('/'));
+const url = z.pipe(
+  z.string(),
+  z.transform((given: string, context): string => {
+    try {
+      return parseHttpUrl(given);
+    } catch (error) {
+      for (const message of (error as ConfigError).problems) {
+        context.issues.push({ code: 'custom', input: given, message });
+      }
+      return z.NEVER;
+    }
+  }),
+);
 
 const entry = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,62}$/, 'takes small letters, digits, dot, dash and underscore'),
-  url: url.optional(),
-  kind: z.enum(kinds),
-  endpoint: z.string().min(1).optional(),
-  credential: z
+  name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]*$/, 'is the name of a secret, in kebab-case')
-    .optional(),
-  models: texts.optional(),
-  aliases: z.record(z.string().min(1), z.string().min(1)).optional(),
-  paths: z.array(z.string().startsWith('/')).min(1).optional(),
-  order: count(1, 1_000).default(1),
-  weight: z.number().positive().max(1_000).default(1),
-  max_concurrency: count(1, 100_000).optional(),
-  cancel_on_disconnect: z.boolean().optional(),
-  collect_stream_usage: z.boolean().optional(),
-  billed_by: z.enum(['litellm']).optional(),
-  healthcheck: z.union([z.string().startsWith('/'), z.literal(false)]).optional(),
-  timeouts: z
-    .strictObject({
-      connect_ms: count(0).optional(),
-      first_byte_ms: count(0).optional(),
-      idle_ms: count(0).optional(),
-      total_ms: count(0).optional(),
-    })
-    .optional(),
+    .check(z.regex(/^[a-z0-9][a-z0-9_.-]{0,62}$/, 'takes small letters, digits, dot, dash and underscore')),
+  url: z.optional(url),
+  kind: z.enum(kinds),
+  endpoint: z.optional(text()),
+  credential: z.optional(z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/, 'is the name of a secret, in kebab-case'))),
+  models: z.optional(z.array(text()).check(z.minLength(1))),
+  aliases: z.optional(z.record(text(), text())),
+  paths: z.optional(z.array(path()).check(z.minLength(1))),
+  order: z._default(count(1, 1_000), 1),
+  weight: z._default(z.number().check(z.positive(), z.maximum(1_000)), 1),
+  max_concurrency: z.optional(count(1, 100_000)),
+  cancel_on_disconnect: z.optional(z.boolean()),
+  collect_stream_usage: z.optional(z.boolean()),
+  billed_by: z.optional(z.enum(['litellm'])),
+  healthcheck: z.optional(z.union([path(), z.literal(false)])),
+  timeouts: z.optional(
+    z.strictObject({
+      connect_ms: z.optional(count(0)),
+      first_byte_ms: z.optional(count(0)),
+      idle_ms: z.optional(count(0)),
+      total_ms: z.optional(count(0)),
+    }),
+  ),
 });
-const named = entry.superRefine(({ kind, url, endpoint }, context) => {
+const named = entry.check(({ value, issues }) => {
+  const { kind, url, endpoint } = value;
+  const refuse = (name: string, message: string) =>
+    issues.push({ code: 'custom', path: [name], message, input: value });
   const isVast = kind === 'vast';
-  if (isVast && endpoint === undefined)
-    context.addIssue({ code: 'custom', path: ['endpoint'], message: 'is required' });
-  if (!isVast && endpoint !== undefined)
-    context.addIssue({ code: 'custom', path: ['endpoint'], message: 'is for vast' });
-  if (!isVast && url === undefined) context.addIssue({ code: 'custom', path: ['url'], message: 'is required' });
+  if (isVast && endpoint === undefined) refuse('endpoint', 'is required');
+  if (!isVast && endpoint !== undefined) refuse('endpoint', 'is for vast');
+  if (!isVast && url === undefined) refuse('url', 'is required');
 });
-const entries = z
-  .array(named)
-  .min(1)
-  .superRefine((list, context) => {
-    const names = list.map(({ name }) => name);
-    const twice = names.filter((name, index) => names.indexOf(name) !== index);
-    if (twice.length > 0) context.addIssue(`names ${[...new Set(twice)].join(', ')} twice`);
-  });
+const entries = z.array(named).check(z.minLength(1), ({ value, issues }) => {
+  const names = value.map(({ name }) => name);
+  const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  if (twice.length === 0) return;
+  issues.push({ code: 'custom', message: `names ${[...new Set(twice)].join(', ')} twice`, input: value });
+});
 
 /** JSON is YAML too, but the parser of YAML takes longer to load than the whole function. */
 async function parseText(text: string): Promise<unknown> {
@@ -116,7 +123,7 @@ export async function parseBackends(
   const value = await parseText(text).catch(() => {
     throw new ConfigError(['BACKENDS: is neither JSON nor YAML']);
   });
-  const parsed = entries.safeParse(value);
+  const parsed = z.safeParse(entries, value);
   if (!parsed.success) {
     throw new ConfigError(parsed.error.issues.map(({ path, message }) => `BACKENDS${toPlace(path)}: ${message}`));
   }
