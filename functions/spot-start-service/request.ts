@@ -1,26 +1,24 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { HttpError } from '#shared/errors.ts';
 import { parseReferral } from './resolve/referral.ts';
 import type { Wait, Wanted } from './service.ts';
 
-const text = z
-  .string()
-  .trim()
-  .max(2_048)
-  .nullish()
-  .transform((value) => value || undefined);
-const idOrName = z
-  .union([z.string().max(256), z.number()])
-  .nullish()
-  .transform((value) => (value === undefined || value === null ? undefined : String(value).trim() || undefined));
-const flag = z.union([z.boolean(), z.enum(['true', 'false', '1', '0', ''])]).nullish();
+const text = z.pipe(
+  z.nullish(z.string().check(z.trim(), z.maxLength(2_048))),
+  z.transform((value) => value || undefined),
+);
+const idOrName = z.pipe(
+  z.nullish(z.union([z.string().check(z.maxLength(256)), z.number()])),
+  z.transform((value) => (value === undefined || value === null ? undefined : String(value).trim() || undefined)),
+);
+const flag = z.nullish(z.union([z.boolean(), z.enum(['true', 'false', '1', '0', ''])]));
 const bodySchema = z.object({
   service: text,
   referral_url: text,
   endpoint: idOrName,
   stack_id: idOrName,
-  do: z.enum(['start', 'status', 'stop', 'restart']).nullish(),
-  wait: z.union([z.number(), z.boolean(), z.string().trim().max(16)]).nullish(),
+  do: z.nullish(z.enum(['start', 'status', 'stop', 'restart'])),
+  wait: z.nullish(z.union([z.number(), z.boolean(), z.string().check(z.trim(), z.maxLength(16))])),
   dry_run: flag,
 });
 
@@ -54,7 +52,7 @@ const toShown = (referralUrl: string) =>
 
 /** The body's fields; a referral_url wins over a service. Throws HttpError 400. */
 export function parseRequest(body: unknown): SpotRequest {
-  const parsed = bodySchema.safeParse(body);
+  const parsed = z.safeParse(bodySchema, body);
   if (!parsed.success) {
     const field = parsed.error.issues[0]?.path.join('.') ?? '';
     const message = field === '' ? 'The request body must be a JSON object' : `${field} must be a short text`;

@@ -1,4 +1,8 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
+import en from 'zod/v4/locales/en.js';
+
+// Portainer's answers are small and few: what zod would compile for each schema costs a first answer more than it saves.
+z.config({ ...en(), jitless: true });
 
 /** What Portainer can do with an environment: `edge-async` has no tunnel, so nothing can be started through it. */
 export type EndpointKind = 'docker' | 'edge-async' | 'kubernetes' | 'other';
@@ -67,16 +71,16 @@ export interface SwarmService {
   isJob: boolean;
 }
 
-const nullable = <Item extends z.ZodType>(item: Item) => z.array(item).nullish();
+const nullable = <Item extends z.core.$ZodType>(item: Item) => z.nullish(z.array(item));
 
 export const endpointsSchema = nullable(
   z.object({
     Id: z.number(),
     Name: z.string(),
     Type: z.number(),
-    Status: z.number().optional(),
-    Heartbeat: z.boolean().optional(),
-    Edge: z.object({ AsyncMode: z.boolean().optional() }).nullish(),
+    Status: z.optional(z.number()),
+    Heartbeat: z.optional(z.boolean()),
+    Edge: z.nullish(z.object({ AsyncMode: z.optional(z.boolean()) })),
   }),
 );
 export const stackSchema = z.object({
@@ -84,61 +88,61 @@ export const stackSchema = z.object({
   Name: z.string(),
   Type: z.number(),
   EndpointId: z.number(),
-  Status: z.number().optional(),
-  DeploymentStatus: nullable(z.object({ Status: z.number().optional(), Message: z.string().optional() })),
+  Status: z.optional(z.number()),
+  DeploymentStatus: nullable(z.object({ Status: z.optional(z.number()), Message: z.optional(z.string()) })),
   Env: nullable(z.object({ name: z.string(), value: z.string() })),
-  UpdateDate: z.number().optional(),
+  UpdateDate: z.optional(z.number()),
 });
 export const stacksSchema = nullable(stackSchema);
 export const containersSchema = nullable(
   z.object({
     Id: z.string(),
     Names: nullable(z.string()),
-    Image: z.string().optional(),
+    Image: z.optional(z.string()),
     State: z.string(),
-    Status: z.string().optional(),
-    Created: z.number().optional(),
-    Labels: z.record(z.string(), z.string()).nullish(),
-    Ports: nullable(z.object({ PublicPort: z.number().optional() })),
-    HostConfig: z.object({ NetworkMode: z.string().optional() }).nullish(),
-    Health: z.object({ Status: z.string() }).nullish(),
-    IsPortainer: z.boolean().optional(),
+    Status: z.optional(z.string()),
+    Created: z.optional(z.number()),
+    Labels: z.nullish(z.record(z.string(), z.string())),
+    Ports: nullable(z.object({ PublicPort: z.optional(z.number()) })),
+    HostConfig: z.nullish(z.object({ NetworkMode: z.optional(z.string()) })),
+    Health: z.nullish(z.object({ Status: z.string() })),
+    IsPortainer: z.optional(z.boolean()),
   }),
 );
 export const inspectionSchema = z.object({
-  RestartCount: z.number().optional(),
-  State: z.object({ StartedAt: z.string().optional() }).nullish(),
+  RestartCount: z.optional(z.number()),
+  State: z.nullish(z.object({ StartedAt: z.optional(z.string()) })),
   HostConfig: z.object({
-    RestartPolicy: z.object({ Name: z.string() }).nullish(),
-    PortBindings: z.record(z.string(), nullable(z.object({ HostPort: z.string().optional() }))).nullish(),
+    RestartPolicy: z.nullish(z.object({ Name: z.string() })),
+    PortBindings: z.nullish(z.record(z.string(), nullable(z.object({ HostPort: z.optional(z.string()) })))),
   }),
   Config: z.object({
     Env: nullable(z.string()),
-    Healthcheck: z
-      .object({
+    Healthcheck: z.nullish(
+      z.object({
         Test: nullable(z.string()),
-        Interval: z.number().optional(),
-        Retries: z.number().optional(),
-        StartPeriod: z.number().optional(),
-      })
-      .nullish(),
+        Interval: z.optional(z.number()),
+        Retries: z.optional(z.number()),
+        StartPeriod: z.optional(z.number()),
+      }),
+    ),
   }),
 });
 export const servicesSchema = nullable(
   z.object({
-    CreatedAt: z.string().optional(),
-    UpdatedAt: z.string().optional(),
+    CreatedAt: z.optional(z.string()),
+    UpdatedAt: z.optional(z.string()),
     Spec: z.object({
       Name: z.string(),
-      Labels: z.record(z.string(), z.string()).nullish(),
-      Mode: z.record(z.string(), z.unknown()).nullish(),
-      TaskTemplate: z.object({ ContainerSpec: z.object({ Image: z.string().optional() }).nullish() }).nullish(),
+      Labels: z.nullish(z.record(z.string(), z.string())),
+      Mode: z.nullish(z.record(z.string(), z.unknown())),
+      TaskTemplate: z.nullish(z.object({ ContainerSpec: z.nullish(z.object({ Image: z.optional(z.string()) })) })),
     }),
-    ServiceStatus: z.object({ RunningTasks: z.number().optional(), DesiredTasks: z.number().optional() }).nullish(),
+    ServiceStatus: z.nullish(z.object({ RunningTasks: z.optional(z.number()), DesiredTasks: z.optional(z.number()) })),
   }),
 );
 
-type Item<Schema extends z.ZodType> = NonNullable<z.infer<Schema>> extends (infer One)[] ? One : never;
+type Item<Schema extends z.core.$ZodType> = NonNullable<z.infer<Schema>> extends (infer One)[] ? One : never;
 
 const kinds: Record<number, EndpointKind> = {
   1: 'docker',

@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { UpstreamError } from '../errors.ts';
 import { createHttpClient, type HttpClient, type HttpRequest } from './http.ts';
 import { createPortainerSession, type PortainerCredentials } from './portainer-session.ts';
@@ -118,7 +118,7 @@ export function createPortainerClient(options: PortainerClientOptions): Portaine
   };
   const session = createPortainerSession({ http, credentials: options.credentials, now });
 
-  async function read<Schema extends z.ZodType>(
+  async function read<Schema extends z.core.$ZodType>(
     schema: Schema,
     path: string,
     call?: CallOptions,
@@ -134,7 +134,7 @@ export function createPortainerClient(options: PortainerClientOptions): Portaine
         advice: 'what answered is not its API, check PORTAINER_API_URL',
       });
     }
-    const parsed = schema.safeParse(body);
+    const parsed = z.safeParse(schema, body);
     if (parsed.success) return parsed.data;
     const wrong = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).slice(0, 3);
     throw new UpstreamError('Portainer', 'invalid_response', `${path}: ${wrong.join('; ')}`);
