@@ -55,13 +55,16 @@ const statusOf = (port: number, { method, path, body }: Call) =>
 
 interface ColdStart {
   readyMs: number;
-  /** Resident memory at the first 200 on /_/ready, before any call. */
+  /** Resident memory of a process that nobody called, once it has loaded all that it loads by itself. */
   idleMb: number;
   firstAnswerMs: number;
 }
 
-/** One process: its first 200 on `/_/ready`, asked every 2 ms or so, and the end of its first real answer. */
-async function coldStart(file: string, env: Record<string, string>, first: Call): Promise<ColdStart> {
+/**
+ * One process: its first 200 on `/_/ready`, asked every 2 ms or so, and then either the end of its first real answer or the
+ * memory that it holds a second later.
+ */
+async function coldStart(file: string, env: Record<string, string>, first: Call | undefined): Promise<ColdStart> {
   const port = await freePort();
   const startedAt = performance.now();
   const child = spawn(process.execPath, [file], {
@@ -76,11 +79,14 @@ async function coldStart(file: string, env: Record<string, string>, first: Call)
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     const readyMs = performance.now() - startedAt;
+    if (first === undefined) await new Promise((resolve) => setTimeout(resolve, 1_000));
     const resident = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1];
+    const idleMb = Number(resident) / 1024;
+    if (first === undefined) return { readyMs, idleMb, firstAnswerMs: Number.NaN };
     const calledAt = performance.now();
     const status = await statusOf(port, first);
     if (status !== 200) throw new Error(`${file}: the first call was answered ${status}`);
-    return { readyMs, idleMb: Number(resident) / 1024, firstAnswerMs: readyMs + performance.now() - calledAt };
+    return { readyMs, idleMb, firstAnswerMs: readyMs + performance.now() - calledAt };
   } finally {
     child.kill('SIGKILL');
     await exit;
@@ -129,7 +135,7 @@ export const bench: Bench = async (report) => {
       report(`cold: ${programs.length} programs, ${rounds} rounds in turn, ${unit}`);
       const contenders = programs.map(({ name, file, first }) => ({
         name,
-        measure: async () => (await coldStart(file, env, first))[key],
+        measure: async () => (await coldStart(file, env, key === 'idleMb' ? undefined : first))[key],
       }));
       const rows = await sideBySide(contenders, { rounds, unit });
       result.rows.push(...rows);
