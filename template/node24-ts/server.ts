@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { CreateFunction, FunctionEvent, Handler, Logger } from './function/function.ts';
@@ -10,11 +9,20 @@ import { parseGoDuration, parseServerSettings } from './settings.ts';
 /** Safe in a log line and in a header. */
 const safeCallId = /^[\w.:-]{1,128}$/;
 
+const hex = (digits: number) =>
+  Math.floor(Math.random() * 16 ** digits)
+    .toString(16)
+    .padStart(digits, '0');
+
+/** A UUID that no other call has. It is no secret, as callers choose theirs, so node:crypto (5 ms to load) has no part in it. */
+const createCallId = () =>
+  `${hex(8)}-${hex(4)}-4${hex(3)}-${(8 + Math.floor(Math.random() * 4)).toString(16)}${hex(3)}-${hex(12)}`;
+
 function readCallId({ headers }: IncomingMessage): string {
   const requestId = headers['x-request-id'];
   if (typeof requestId === 'string' && safeCallId.test(requestId)) return requestId;
   const callId = headers['x-call-id'];
-  return typeof callId === 'string' && safeCallId.test(callId) ? callId : randomUUID();
+  return typeof callId === 'string' && safeCallId.test(callId) ? callId : createCallId();
 }
 
 /** RFC 9112 3.2: two Host fields are an attack or a mistake. Node takes the first and says nothing. */
