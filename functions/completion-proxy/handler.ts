@@ -8,6 +8,7 @@ import { timesPassed, toCallerHeaders } from './headers.ts';
 import { noBackend } from './own/models.ts';
 import type { FindRoute, OwnRoute } from './own/routes.ts';
 import type { Road } from './road/road.ts';
+import { toShortText } from './road/short-text.ts';
 
 export interface ProxyParts {
   upstreams: readonly Upstream[];
@@ -54,7 +55,8 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   for (const field of parts.limits.headers(caller.name)) fields.push(field);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
-  return { status: answer.status, headers: fields, body: answer.takeBody(), trailers: answer.trailers };
+  const told = toShortText(answer.takeBody(), answer.rawHeaders);
+  return { status: answer.status, headers: fields, body: told, trailers: answer.trailers };
 }
 
 export const createProxyHandler =

@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import createFunction from '../../functions/completion-proxy/index.ts';
 import { closeAfterEach, closeLater, startBackend, startProxy } from '../support/proxy-road.ts';
+import { callRaw } from '../support/raw-http.ts';
 import {
   type Act,
   answerJson,
@@ -650,6 +651,26 @@ describe('health', () => {
     await expect.poll(async () => (await fetch(`${proxy.url}/ready`)).status, { timeout: 5_000 }).toBe(200);
     expect(backend.calls[0]!.url).toBe('/well');
   });
+});
+
+it.each<[string, Buffer, string[]]>([
+  ['of ASCII', Buffer.from('{"text": "plain"}'), ['X-Name', 'plain']],
+  ['of ASCII under a head that is not', Buffer.from('{"text": "plain"}'), ['X-Name', 'caf\u00e9 \u00fc']],
+  ['of UTF-8', Buffer.from('{"text": "caf\u00e9 🙂"}'), ['X-Name', 'plain']],
+  ['that is no text', Buffer.from([0, 0xff, 0xfe, 0x80]), ['X-Name', 'caf\u00e9']],
+  ['that is empty', Buffer.alloc(0), ['X-Name', 'plain']],
+  ['that is long', Buffer.alloc(40_000, 'a'), ['X-Name', 'plain']],
+])('passes on a short answer %s byte for byte', async (_name, body, headers) => {
+  const backend = await startBackend((res) => {
+    res
+      .writeHead(200, [...headers, 'Content-Type', 'application/json', 'Content-Length', String(body.length)])
+      .end(body);
+  });
+  const proxy = await startProxy({ BACKEND_URL: backend.url });
+  const answer = await callRaw(proxy.url, { method: 'POST', target: '/v1/x', headers: [], body: [Buffer.from('{}')] });
+  expect(answer.body.equals(body)).toBe(true);
+  expect(answer.headers.filter(([name]) => name === 'X-Name')).toEqual([headers]);
+  expect(answer.headers.filter(([name]) => name.toLowerCase() === 'content-length')).toHaveLength(1);
 });
 
 it('passes trailers on', async () => {

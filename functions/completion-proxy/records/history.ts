@@ -49,7 +49,7 @@ export interface History {
   close(): Promise<void>;
 }
 
-const batchSize = 100;
+const batchSize = 200;
 const pageEntries = 20;
 /** Where little matches, a page of history looks through so many pages of the store, and the next goes on from there. */
 const maxPages = 25;
@@ -67,7 +67,7 @@ export function matches(record: CallRecord, query: HistoryQuery): boolean {
 }
 
 /**
- * The records of calls, written in batches behind the calls' backs: one entry of the store's log holds up to a hundred.
+ * The records of calls, written in batches behind the calls' backs: one entry of the store's log holds up to two hundred.
  * A store that is down costs records, never calls: they wait, and what does not fit any more is counted as lost.
  */
 export function createHistory(options: HistoryOptions): History {
