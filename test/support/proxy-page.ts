@@ -3,7 +3,8 @@ import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import create from '../../functions/completion-proxy/index.ts';
+import { readConfig } from '../../functions/completion-proxy/config.ts';
+import { createProxy } from '../../functions/completion-proxy/proxy.ts';
 import { startOllamaSandbox } from '../../sandbox/ollama.ts';
 import { startOpenAiSandbox } from '../../sandbox/openai.ts';
 import { chatChunk, cut, type ScriptedBackend, stall, startScriptedBackend, streamEvents } from './scripted-backend.ts';
@@ -67,7 +68,8 @@ export async function startProxyPage(env: Record<string, string> = {}, prefix = 
   const { TMPDIR } = process.env;
   const folder = mkdtempSync(join(tmpdir(), 'proxy-page-'));
   process.env.TMPDIR = folder;
-  const handler = await create({
+  // At once, while the folder is that one: the function's own entry opens its store later.
+  const config = await readConfig({
     SECRET_MOUNT_PATH: '/nonexistent',
     FUNCTION_API_KEY: keys,
     CALLERS: JSON.stringify(callers),
@@ -92,6 +94,7 @@ export async function startProxyPage(env: Record<string, string> = {}, prefix = 
     LOG_LEVEL: 'error',
     ...env,
   });
+  const handler = createProxy(config);
   if (TMPDIR === undefined) delete process.env.TMPDIR;
   else process.env.TMPDIR = TMPDIR;
   const served = await serveHandler(handler);
