@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import { bundle } from '../../template/node24-ts/build.mjs';
@@ -141,8 +141,6 @@ test('axios is loaded without the undici, the TLS and the HTTP/2 of Node, which 
 test.skipIf(process.getuid?.() !== 0)('any uid reads the cache, from files that nobody may write', async () => {
   await warmUp(await build(join(fixture, 'index.ts')), fixture);
   for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o444);
-  // A test file's own temporary folder is open to the user of the tests alone.
-  chmodSync(dirname(folder), statSync(dirname(folder)).mode | 0o055);
   const child = spawn(process.execPath, [join(folder, 'start.cjs')], {
     env: { PORT: '0' },
     uid: 54321,

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
@@ -7,6 +7,8 @@ import { afterAll } from 'vitest';
 const before = process.env.TMPDIR;
 const folder = mkdtempSync(join(tmpdir(), 'test-'));
 process.env.TMPDIR = folder;
+// PostgreSQL, and an image's any uid, run as somebody else and have to come through.
+chmodSync(folder, 0o711);
 
 afterAll(() => {
   if (before === undefined) delete process.env.TMPDIR;
