@@ -150,7 +150,8 @@ describe('the proxy after a campaign of faults', () => {
   }, async () => {
     const random = createRandom(7);
     upstream = await startFaultUpstream();
-    const proxy = await start();
+    // V8 collects late where it has room, and what waits for it looks like a leak: here it has little.
+    const proxy = await start({ NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=64' });
     const idle = socketsOf(proxy);
     const fate: Script = (socket, request, attempt) =>
       fates[Math.floor(random() * fates.length)]!(socket, request, attempt);
@@ -165,7 +166,7 @@ describe('the proxy after a campaign of faults', () => {
       resident.push(residentMib(proxy));
     }
     // The first round fills caches and heap; what leaks grows with each.
-    expect(resident[2]!).toBeLessThan(resident[0]! * 1.2 + 10);
+    expect(resident[2]!).toBeLessThan(resident[0]! * 1.1 + 5);
     await expectAllPlacesFree(proxy.url);
     expect(proxy.child.exitCode).toBeNull();
     expect(proxy.lines.filter((line) => line.includes('uncaught') || line.includes('unhandled'))).toEqual([]);
