@@ -1,39 +1,17 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { readAuthMembers, toAuthJson, toAuthQuery } from '../../functions/completion-proxy/vast/auth-data.ts';
 import { rawMembers } from '../../functions/completion-proxy/vast/raw-json.ts';
-import { startVastSandbox, type VastSandbox } from '../../sandbox/vast.ts';
+import type { VastSandbox } from '../../sandbox/vast.ts';
 import { until } from '../support/bundle-process.ts';
-import {
-  type Act,
-  answerJson,
-  hangUp,
-  type SeenCall,
-  startScriptedBackend,
-  streamEvents,
-} from '../support/scripted-backend.ts';
-import { startWorker, vastEnv } from '../support/vast-worker.ts';
+import { type Act, answerJson, hangUp, startScriptedBackend, streamEvents } from '../support/scripted-backend.ts';
+import { startLoadedWorker, startWorker } from '../support/vast-worker.ts';
 
-const closing: (() => Promise<void>)[] = [];
+const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-const isHealth = ({ url }: SeenCall) => url === '/health';
-
-/** A worker with its backend and autoscaler, loaded. */
-async function start(act: Act, env: Record<string, string> = {}) {
-  const backend = await startScriptedBackend((res, call) =>
-    isHealth(call) ? answerJson(200, {})(res, call) : act(res, call),
-  );
-  closing.push(() => backend.close());
-  const sandbox = await startVastSandbox();
-  closing.push(() => sandbox.close());
-  const worker = await startWorker({ ...vastEnv(sandbox, 7, 3_000), BACKEND_URL: backend.url, ...env });
-  closing.push(() => worker.close());
-  await until('the worker is loaded', () => sandbox.world.workers.get(7)?.isLoaded || undefined);
-  const calls = () => backend.calls.filter((call) => !isHealth(call));
-  return { backend, calls, sandbox, worker };
-}
+const start = (act: Act, env?: Record<string, string>) => startLoadedWorker(closing, act, env);
 
 const ticket = (sandbox: VastSandbox, cost = 242) =>
   readAuthMembers(rawMembers(sandbox.world.route(sandbox.world.endpoints[0]!, cost))!).auth;
@@ -284,7 +262,7 @@ describe('local development', () => {
     closing.push(() => backend.close());
     const worker = await startWorker({ BACKEND_URL: backend.url, UNSECURED: 'true', LOG_LEVEL: 'error' });
     closing.push(() => worker.close());
-    const calls = () => backend.calls.filter((call) => !isHealth(call));
+    const calls = () => backend.calls.filter((call) => call.url !== '/health');
     for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']) {
       const hasBody = ['POST', 'PUT', 'PATCH'].includes(method);
       const answer = await fetch(`${worker.url}/x?q=1`, { method, ...(hasBody ? { body: 'any thing' } : {}) });

@@ -3,8 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createLogger } from '#shared/log.ts';
 import { createWorker } from '../../functions/completion-proxy/worker/worker.ts';
-import type { VastSandbox } from '../../sandbox/vast.ts';
+import { startVastSandbox, type VastSandbox } from '../../sandbox/vast.ts';
 import { openLocal } from '../../tools/vast/local.ts';
+import { until } from './bundle-process.ts';
+import { type Act, answerJson, type SeenCall, startScriptedBackend } from './scripted-backend.ts';
 
 /** A port that was free a moment ago: a worker tells its address before it listens. */
 export async function freePort(): Promise<number> {
@@ -41,4 +43,25 @@ export async function startWorker(env: Record<string, string>, port = 0) {
   const log = createLogger({ level: 'debug', write: (line) => lines.push(line) });
   const { baseUrl, close } = await openLocal(createWorker(env), log, port);
   return { url: baseUrl, lines, close };
+}
+
+const isHealth = ({ url }: SeenCall) => url === '/health';
+
+/** A worker with its backend and autoscaler, loaded; `closing` gets what ends them, to be called last first. */
+export async function startLoadedWorker(
+  closing: (() => Promise<void> | void)[],
+  act: Act,
+  env: Record<string, string> = {},
+) {
+  const backend = await startScriptedBackend((res, call) =>
+    isHealth(call) ? answerJson(200, {})(res, call) : act(res, call),
+  );
+  closing.push(() => backend.close());
+  const sandbox = await startVastSandbox();
+  closing.push(() => sandbox.close());
+  const worker = await startWorker({ ...vastEnv(sandbox, 7, 3_000), BACKEND_URL: backend.url, ...env });
+  closing.push(() => worker.close());
+  await until('the worker is loaded', () => sandbox.world.workers.get(7)?.isLoaded || undefined);
+  const calls = () => backend.calls.filter((call) => !isHealth(call));
+  return { backend, calls, sandbox, worker };
 }

@@ -28,7 +28,9 @@ const money = z.transform((value: unknown, context): PicoUsd => {
   try {
     const limit = typeof value === 'string' || typeof value === 'number' ? parseUsd(value) : 0n;
     if (limit > 0n) return limit;
-  } catch {}
+  } catch {
+    // Text that is no amount is told like an amount that is none.
+  }
   const message = 'must be an amount of US dollars above 0, such as 500 or "0.25"';
   context.issues.push({ code: 'custom', input: value, message });
   return z.NEVER;
