@@ -1,5 +1,6 @@
 import type { StreamForm } from '../road/stream-end.ts';
 import type { Dialect } from '../routing/llm-route.ts';
+import { membersAtEnd, membersAtStart } from './members.ts';
 import { laterTokens, type Tokens, toTokens } from './tokens.ts';
 
 /** What an answer tells of itself. */
@@ -25,28 +26,28 @@ function readObject(told: Told, dialect: Dialect, parsed: unknown): void {
   const answer = object(body.response ?? body.message ?? body);
   told.id ??= text(answer.id) as string;
   told.model ??= (text(answer.model) ?? text(body.model)) as string;
-  const usage = dialect === 'ollama' ? body : (answer.usage ?? body.usage);
+  const choice = Array.isArray(body.choices) ? object(body.choices[0]) : {};
+  // Moonshot tells it in the choice, Groq in a member of its own.
+  const usage = dialect === 'ollama' ? body : (answer.usage ?? body.usage ?? choice.usage ?? object(body.x_groq).usage);
   const tokens = laterTokens(told.tokens, toTokens(dialect, usage));
   if (tokens !== undefined) told.tokens = tokens;
-  const choice = Array.isArray(body.choices) ? object(body.choices[0]) : {};
   const reason =
     text(choice.finish_reason) ??
     text(object(body.delta).stop_reason) ??
     text(body.stop_reason) ??
     text(body.done_reason);
   if (reason !== undefined) told.finishReason = reason;
-  if (dialect === 'responses' && text(answer.status) !== undefined && body.response !== undefined) {
-    told.finishReason = text(answer.status) as string;
-  }
+  const status = dialect === 'responses' && body.response !== undefined ? text(answer.status) : undefined;
+  if (status !== undefined && status !== 'in_progress' && status !== 'queued') told.finishReason = status;
   if (body.error !== undefined && body.error !== null && body.error !== false) told.isFailed = true;
   if (body.type === 'error' || body.type === 'response.failed') told.isFailed = true;
 }
 
-const nothing = Buffer.alloc(0);
 const LF = 0x0a;
 const CR = 0x0d;
-/** A line that is longer is not looked into: it is somebody's picture. The terminal event of /v1/responses may be long. */
+/** Of a line that is longer, somebody's picture, only the end is read: the usage stands behind what it counts. */
 const maxLine = 1024 * 1024;
+const endBytes = 64 * 1024;
 
 // In JSON a quote inside a text is escaped, so that none of these needles can stand in what a model said. None begins with
 // a quote: JSON is full of them, and the search would stop at each.
@@ -92,7 +93,7 @@ class StreamScan {
     const end = Math.max(block.lastIndexOf(LF), block.lastIndexOf(CR)) + 1;
     if (end > 0) this.#read(block.subarray(0, end));
     else if (block.length > maxLine) this.#isTooLong = true;
-    const rest = this.#isTooLong ? nothing : block.subarray(end);
+    const rest = this.#isTooLong ? Buffer.from(block.subarray(-endBytes)) : block.subarray(end);
     this.#rest = [rest];
     this.#restBytes = rest.length;
     // Twice as far each time, so that no byte of a long line is gone through more than a few times.
@@ -100,8 +101,7 @@ class StreamScan {
   }
 
   #read(block: Buffer): void {
-    // The end of a line that was given up; what follows it counts again.
-    const lines = this.#isTooLong ? block.subarray(lineEnd(block, 0) + 1) : block;
+    const lines = this.#isTooLong ? this.#readLongLine(block) : block;
     this.#isTooLong = false;
     if (!this.#isNamed) {
       const at = lines.indexOf(0x7b);
@@ -120,12 +120,30 @@ class StreamScan {
     }
   }
 
+  /** Reads what stands at the end of a line that was too long to be kept; returns what follows it. */
+  #readLongLine(block: Buffer): Buffer {
+    const end = lineEnd(block, 0);
+    this.#readEnd(block.subarray(0, end));
+    return block.subarray(end + 1);
+  }
+
+  #readEnd(line: Buffer): void {
+    const end = line.subarray(-endBytes);
+    // /v1/responses wraps the answer.
+    if (this.#dialect !== 'responses') readObject(this.told, this.#dialect, membersAtEnd(end, 1));
+    else readObject(this.told, this.#dialect, { response: membersAtEnd(end, 2) });
+  }
+
   /** Reads the line around `at`; returns where it ends. */
   #readLineAt(lines: Buffer, at: number): number {
     const start = Math.max(lines.lastIndexOf(LF, at), lines.lastIndexOf(CR, at)) + 1;
     const end = lineEnd(lines, at);
     const from = lines.indexOf(0x7b, start);
-    if (from < 0 || from >= end || end - from > maxLine) return end;
+    if (from < 0 || from >= end) return end;
+    if (end - from > maxLine) {
+      this.#readEnd(lines.subarray(from, end));
+      return end;
+    }
     try {
       readObject(this.told, this.#dialect, JSON.parse(lines.toString('utf8', from, end)));
     } catch {
@@ -159,6 +177,7 @@ class BodyScan {
   #headBytes = 0;
   #tail: Buffer[] = [];
   #tailBytes = 0;
+  #hasGap = false;
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect;
@@ -172,45 +191,31 @@ class BodyScan {
     }
     this.#tail.push(chunk);
     this.#tailBytes += chunk.length;
-    while (this.#tailBytes - this.#tail[0]!.length >= wholeBytes) this.#tailBytes -= this.#tail.shift()!.length;
+    while (this.#tailBytes - this.#tail[0]!.length >= wholeBytes) {
+      this.#tailBytes -= this.#tail.shift()!.length;
+      this.#hasGap = true;
+    }
   }
 
   end(): Told {
     const told: Told = { isFailed: false };
-    const head = (this.#head.length === 1 ? this.#head[0]! : Buffer.concat(this.#head)).toString('utf8');
-    try {
-      if (this.#tailBytes === 0) {
-        readObject(told, this.#dialect, JSON.parse(head));
-        // A plain answer with an error in it has its own status; only a stream hides it behind 200.
-        told.isFailed = false;
-        return told;
+    if (this.#hasGap) {
+      // Embeddings and pictures are megabytes: the names stand at the beginning or the end, the usage at one of them.
+      readObject(told, this.#dialect, membersAtStart(Buffer.concat(this.#head)));
+      readObject(told, this.#dialect, membersAtEnd(Buffer.concat(this.#tail), 1));
+    } else {
+      const all = [...this.#head, ...this.#tail];
+      try {
+        const bytes = all.length === 1 ? all[0]! : Buffer.concat(all);
+        readObject(told, this.#dialect, JSON.parse(bytes.toString('utf8')));
+      } catch {
+        // Not ours to judge.
       }
-    } catch {
-      return told;
     }
-    // Embeddings and pictures are megabytes: the names stand at the beginning or the end, the usage at one of them.
-    const ends = [head, Buffer.concat(this.#tail).toString('utf8')];
-    for (const part of ends) readObject(told, this.#dialect, membersOf(part));
+    // A plain answer with an error in it has its own status; only a stream hides it behind 200.
+    told.isFailed = false;
     return told;
   }
-}
-
-/** The members that we read, from a piece of a JSON object: found by name, and read where they are whole. */
-function membersOf(part: string): Json {
-  const members: Json = {};
-  for (const name of ['id', 'model', 'done_reason', 'prompt_eval_count', 'eval_count']) {
-    const found = new RegExp(`"${name}"\\s*:\\s*("[^"\\\\]{1,200}"|\\d{1,15}(?=\\s*[,}]))`).exec(part)?.[1];
-    if (found !== undefined) members[name] = JSON.parse(found);
-  }
-  const usage = /"usage"\s*:\s*(\{(?:[^{}"]|"[^"\\]*"|\{[^{}]*\})*\})/.exec(part)?.[1];
-  if (usage !== undefined) {
-    try {
-      members.usage = JSON.parse(usage);
-    } catch {
-      // Not whole.
-    }
-  }
-  return members;
 }
 
 export interface UsageScan {

@@ -23,7 +23,8 @@ function present(tokens: { [Type in keyof Tokens]: number | undefined }): Tokens
 
 /** `usage` of chat completions, completions and embeddings, and with other names of responses and images. */
 function fromOpenAi(usage: Json): Tokens | undefined {
-  const input = object(usage.prompt_tokens_details ?? usage.input_tokens_details);
+  // Transcriptions have it in the singular.
+  const input = object(usage.prompt_tokens_details ?? usage.input_tokens_details ?? usage.input_token_details);
   const output = object(usage.completion_tokens_details ?? usage.output_tokens_details);
   return present({
     input: count(usage.prompt_tokens) ?? count(usage.input_tokens),
@@ -65,10 +66,16 @@ export function toTokens(dialect: Dialect, value: unknown): Tokens | undefined {
 
 /**
  * The later count over the earlier, type by type: Anthropic tells the input at the beginning of a stream and the output
- * at its end. A later count that is all zeros says nothing (Ollama's /v1 sends one with every chunk of a stream).
+ * at its end. Counts only grow, so that a later 0 says nothing (Ollama's /v1 sends zeros with every chunk of a stream, and
+ * some speakers of Anthropic's form tell an input of 0 at the end).
  */
 export function laterTokens(earlier: Tokens | undefined, later: Tokens | undefined): Tokens | undefined {
-  if (later === undefined) return earlier;
-  if (earlier === undefined) return later;
-  return Object.values(later).every((value) => value === 0) ? earlier : { ...earlier, ...later };
+  if (later === undefined || earlier === undefined) return later ?? earlier;
+  const merged = { ...earlier };
+  for (const name in later) {
+    const type = name as keyof Tokens;
+    const value = later[type];
+    if (value !== 0 || merged[type] === undefined) merged[type] = value;
+  }
+  return merged;
 }

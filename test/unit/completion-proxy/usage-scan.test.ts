@@ -73,6 +73,92 @@ const examples: Example[] = [
     told: { id: 'c', model: 'llama', tokens: { input: 3, output: 4 }, isFailed: false },
   },
   {
+    name: "Groq's stream, whose usage stands in a member of its own",
+    dialect: 'chat',
+    form: 'sse',
+    text: sse(chunk('Hi'), { ...chunk(''), x_groq: { id: 'req', usage: { prompt_tokens: 3, completion_tokens: 4 } } }),
+    told: { id: 'chatcmpl-1', model: 'gpt-4o-mini', tokens: { input: 3, output: 4 }, isFailed: false },
+  },
+  {
+    name: "Moonshot's stream, whose usage stands in the choice",
+    dialect: 'chat',
+    form: 'sse',
+    text: sse(
+      { id: 'c', model: 'kimi', choices: [{ delta: { content: 'a' } }] },
+      {
+        id: 'c',
+        model: 'kimi',
+        choices: [{ delta: {}, finish_reason: 'stop', usage: { prompt_tokens: 3, completion_tokens: 4 } }],
+      },
+    ),
+    told: { id: 'c', model: 'kimi', tokens: { input: 3, output: 4 }, finishReason: 'stop', isFailed: false },
+  },
+  {
+    name: "Azure's stream, whose first chunk has no name, and OpenRouter's comments",
+    dialect: 'chat',
+    form: 'sse',
+    text: `: OPENROUTER PROCESSING\n\n${sse(
+      { choices: [], created: 0, id: '', model: '', prompt_filter_results: [{ prompt_index: 0 }] },
+      { ...chunk('Hi') },
+      { ...chunk(''), choices: [{ delta: {}, finish_reason: 'stop' }] },
+      {
+        ...chunk(''),
+        choices: [],
+        usage: { prompt_tokens: 1, completion_tokens: 2, cost: 0.1, prompt_tokens_details: null },
+      },
+    )}`,
+    told: {
+      id: 'chatcmpl-1',
+      model: 'gpt-4o-mini',
+      tokens: { input: 1, output: 2 },
+      finishReason: 'stop',
+      isFailed: false,
+    },
+  },
+  {
+    name: 'a transcription, whose details have a name in the singular',
+    dialect: 'chat',
+    form: 'body',
+    text: JSON.stringify({
+      text: 'Hi',
+      usage: { type: 'tokens', input_tokens: 14, input_token_details: { audio_tokens: 14 }, output_tokens: 4 },
+    }),
+    told: { tokens: { input: 14, output: 4, audio_input: 14 }, isFailed: false },
+  },
+  {
+    name: 'a responses stream that counts nothing',
+    dialect: 'responses',
+    form: 'sse',
+    text: named(
+      { type: 'response.created', response: { id: 'r', model: 'm', status: 'in_progress' } } as never,
+      { type: 'response.completed', response: { id: 'r', model: 'm', status: 'completed', usage: null } } as never,
+    ),
+    told: { id: 'r', model: 'm', isFailed: false },
+  },
+  {
+    name: 'a messages stream that says at its end that there was no input',
+    dialect: 'anthropic',
+    form: 'sse',
+    text: named(
+      {
+        type: 'message_start',
+        message: { id: 'msg', model: 'm', usage: { input_tokens: 10, cache_read_input_tokens: 5, output_tokens: 0 } },
+      } as never,
+      {
+        type: 'message_delta',
+        delta: { stop_reason: 'end_turn' },
+        usage: { input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 7 },
+      } as never,
+    ),
+    told: {
+      id: 'msg',
+      model: 'm',
+      tokens: { input: 10, cached_input: 5, output: 7 },
+      finishReason: 'end_turn',
+      isFailed: false,
+    },
+  },
+  {
     name: 'an error inside a chat stream',
     dialect: 'chat',
     form: 'sse',
@@ -329,6 +415,82 @@ describe('the usage scan', () => {
     const scan = createUsageScan('chat', 'body')!;
     for (const piece of pieces) scan.note(piece);
     expect(scan.end()).toMatchObject({ model: 'e5-large', tokens: { input: 8 } });
+  });
+
+  const long = 'x'.repeat(200_000);
+  const forged = { input_tokens: 1, output_tokens: 1, prompt_tokens: 1, completion_tokens: 1 };
+  const wide: [name: string, dialect: Dialect, form: 'sse' | 'body', text: string][] = [
+    [
+      'an answer that is longer than what is kept of it, whose tool was called with a usage',
+      'anthropic',
+      'body',
+      JSON.stringify({
+        id: 'a',
+        content: [{ text: `${long}\\"{[` }, { type: 'tool_use', input: { usage: forged } }],
+        usage: { input_tokens: 9, output_tokens: 3 },
+      }),
+    ],
+    [
+      'the same with its usage at the beginning',
+      'anthropic',
+      'body',
+      JSON.stringify({
+        id: 'a',
+        usage: { input_tokens: 9, output_tokens: 3 },
+        content: [{ text: long }, { type: 'tool_use', input: { usage: forged } }, { text: '"\\' }],
+      }),
+    ],
+    [
+      'a long response that repeats a tool with a parameter called usage',
+      'responses',
+      'body',
+      JSON.stringify({
+        id: 'a',
+        output: [{ content: [{ text: long }] }],
+        tools: [{ parameters: { properties: { usage: { type: 'string' } } } }],
+        usage: { input_tokens: 9, output_tokens: 3 },
+        user: null,
+      }),
+    ],
+    [
+      'the last event of a response with a picture in it',
+      'responses',
+      'sse',
+      named({
+        type: 'response.completed',
+        response: {
+          id: 'a',
+          output: [{ result: long.repeat(10) }],
+          tools: [{ usage: forged }],
+          usage: { input_tokens: 9, output_tokens: 3 },
+        },
+        sequence_number: 7,
+      } as never),
+    ],
+    [
+      'the last event of a picture',
+      'chat',
+      'sse',
+      sse({ id: 'a', b64_json: long.repeat(10), usage: { input_tokens: 9, output_tokens: 3 } }),
+    ],
+    [
+      'an answer that is a little longer than a part that is kept',
+      'chat',
+      'body',
+      JSON.stringify({
+        id: 'a',
+        choices: [{ text: 'x'.repeat(65_490) }],
+        usage: { input_tokens: 9, output_tokens: 3 },
+      }),
+    ],
+  ];
+  it.each(wide)('reads the usage of %s', (_name, dialect, form, text) => {
+    const bytes = Buffer.from(text);
+    for (const size of [1_000, 8_192, 16_384, 65_536, 100_000, bytes.length]) {
+      const scan = createUsageScan(dialect, form)!;
+      for (let at = 0; at < bytes.length; at += size) scan.note(bytes.subarray(at, at + size));
+      expect(scan.end().tokens, `in pieces of ${size}`).toEqual({ input: 9, output: 3 });
+    }
   });
 
   it('gives up a line that is too long and reads on after it', () => {
