@@ -27,6 +27,8 @@ export interface Accounting {
   /** undefined with RECORD_CALLS=false: nobody watches, and the road is as fast as it can be. */
   observe: Observe | undefined;
   limits: Limits;
+  /** Counts what STREAM_PADDING adds. */
+  padded: (bytes: number) => void;
   routes: OwnRoute[];
   /** Whether records and limits outlive this replica. */
   isDurable: boolean;
@@ -140,6 +142,7 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   return {
     observe: settings.RECORD_CALLS ? recorder.observe : undefined,
     limits,
+    padded: metrics.padded,
     routes: [
       ...createRecordRoutes({ history, journal, limits, metrics, now }),
       ...createUiRoutes({ history, running, upstreams, limits, now, keepsContent: content !== undefined }),

@@ -131,6 +131,7 @@ export const settings = z.object({
   MAX_WAIT_TIME: seconds(10),
   CANCEL_ON_DISCONNECT: flag(true),
   SSE_PING_S: seconds(15),
+  STREAM_PADDING: oneOf(['off', 'auto'], 'off'),
   OWN_ROUTES: oneOf(['short', 'prefixed'], 'short'),
   CORS_ORIGINS: list(),
   CALLERS: parsed((text) => (text === undefined ? new Map() : parsePolicies(text)) as Policies),

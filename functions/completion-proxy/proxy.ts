@@ -112,6 +112,7 @@ export function createProxy(
     retryMaxWaitMs: settings.RETRY_MAX_WAIT_MS,
     ...(accounting.observe === undefined ? {} : { observe: accounting.observe }),
     admit: limits.admit,
+    onPadded: settings.STREAM_PADDING === 'auto' ? accounting.padded : undefined,
   });
   const routes = createOwnRoutes({
     completion: {

@@ -50,6 +50,8 @@ export interface ProxyMetrics {
   count(record: CallRecord): void;
   /** Records that a store, a webhook or a trace collector did not get. */
   lost(where: 'history' | 'webhook' | 'traces', records: number): void;
+  /** Bytes that pushed streams through the buffers on their way. */
+  padded(bytes: number): void;
   render(): string;
 }
 
@@ -102,6 +104,10 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
     'Records that were given up, by who missed them.',
     ['where'],
   );
+  const padding = metrics.counter(
+    'completion_proxy_padding_bytes_total',
+    'Comments that pushed streams through buffers on their way.',
+  );
   const inFlight = metrics.gauge('completion_proxy_in_flight', 'Calls that a backend works on.', ['backend']);
   const waiting = metrics.gauge('completion_proxy_queue_depth', 'Calls that wait for a place at a backend.', [
     'backend',
@@ -153,6 +159,7 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
       } else if (record.usage_source === 'upstream') unpriced.add(1, model);
     },
     lost: (where, records) => lost.add(records, where),
+    padded: (bytes) => padding.add(bytes),
     render() {
       for (const { backend, gate, breaker: state, healthy: isHealthy } of upstreams) {
         inFlight.set(gate.active, backend.name);

@@ -46,6 +46,11 @@ export class Answer {
   #earlyBytes = 0;
   #stream: AnswerStream | undefined;
 
+  /** All that is in it has gone to the caller's connection, which takes more. */
+  get isTaken(): boolean {
+    return !this.isFull && this.#stream?.readableLength === 0 && !this.#stream.isPaused();
+  }
+
   /** Returns whether the caller keeps up. */
   add(chunk: Buffer): boolean {
     if (this.#stream !== undefined) this.isFull = !this.#stream.push(chunk);

@@ -11,6 +11,7 @@ import type { RequestScan } from '../routing/request-scan.ts';
 import type { Trace } from '../traces/trace.ts';
 import { Answer } from './answer.ts';
 import type { CallFacts, CallObserver, Outcome } from './observer.ts';
+import { Padding } from './padding.ts';
 import type { StreamForm } from './stream-end.ts';
 import { problemIn } from './verdict.ts';
 
@@ -75,6 +76,7 @@ export class Call {
   isCommitted = false;
   /** The caller has left, and the backend's work goes on: the call ends with it. */
   isDraining = false;
+  padding: Padding | undefined;
   #isEnded = false;
   #status = 0;
   #pingTimer: NodeJS.Timeout | undefined;
@@ -106,6 +108,7 @@ export class Call {
     if (call.canPing()) {
       if (!call.isAnswered) call.#commit();
       call.answer.add(pingComment);
+      call.padding?.wrote();
     }
     call.#pingTimer?.refresh();
   }
@@ -116,6 +119,11 @@ export class Call {
   #commit() {
     this.isCommitted = true;
     this.respond(200, [...eventStreamHead]);
+  }
+
+  /** Its event stream is to be pushed through hops that keep it back; `count` hears of what that took. */
+  padWith(count: (bytes: number) => void): void {
+    this.padding = new Padding(this.answer, () => this.canPing(), count);
   }
 
   /** A byte came: the next ping is `everyMs` away. */
@@ -180,6 +188,7 @@ export class Call {
     if (this.#isEnded || this.isDraining) return;
     this.#isEnded = true;
     this.stopPings();
+    this.padding?.stop();
     this.observer?.ended?.(outcome, status);
   }
 

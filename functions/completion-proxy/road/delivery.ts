@@ -4,6 +4,7 @@ import type { Call } from './call.ts';
 import { endedEarly, outcomeOf } from './failure.ts';
 import type { AnswerHead } from './head.ts';
 import type { AttemptFacts } from './observer.ts';
+import type { Padding } from './padding.ts';
 import { StreamEnd } from './stream-end.ts';
 import type { UsageEventFilter } from './usage-event.ts';
 import { isBad } from './verdict.ts';
@@ -16,6 +17,7 @@ export class Delivery {
   /** Of streams only. */
   readonly #end: StreamEnd | undefined;
   readonly #filter: UsageEventFilter | undefined;
+  #padding: Padding | undefined;
   #hasBegun = false;
 
   constructor(call: Call, attempt: AttemptFacts, head: AnswerHead, filter?: UsageEventFilter) {
@@ -32,9 +34,12 @@ export class Delivery {
   /** Sends the head, where none has gone. */
   begin(readTrailers: () => Record<string, string>): void {
     const call = this.#call;
-    const { status, rawHeaders, form } = this.#head;
-    if (form === 'sse' && status < 300) call.canPing = this.#canPing;
-    else call.stopPings();
+    const { status, rawHeaders, form, length } = this.#head;
+    // What has promised its length takes no byte more.
+    if (form === 'sse' && status < 300 && (length === undefined || call.isAnswered)) {
+      call.canPing = this.#canPing;
+      this.#padding = call.padding;
+    } else call.stopPings();
     if (!call.isAnswered) call.respond(status, rawHeaders, readTrailers);
     call.observer?.answered?.(this.#attempt, status, rawHeaders);
   }
@@ -52,7 +57,9 @@ export class Delivery {
     call.observer?.chunk?.(chunk);
     call.heard();
     const passed = this.#filter === undefined ? chunk : this.#filter.take(chunk);
-    return passed.length === 0 || call.answer.add(passed);
+    if (passed.length === 0) return true;
+    this.#padding?.wrote();
+    return call.answer.add(passed);
   }
 
   /** The backend has ended: too early where this is an error. */

@@ -9,6 +9,7 @@ import { type AttemptOptions, attempt } from './attempts.ts';
 import { Call, type RoadAnswer, type RoadRequest } from './call.ts';
 import { type KeptBody, keepBody } from './kept-body.ts';
 import type { CallFacts, Observe } from './observer.ts';
+import { flowsThroughEveryHop } from './padding.ts';
 
 export interface RoadOptions extends AttemptOptions {
   upstreams: readonly Upstream[];
@@ -18,6 +19,8 @@ export interface RoadOptions extends AttemptOptions {
   retryBodyBytes: number;
   /** Silence after which a comment goes into an event stream; 0 is never. */
   ssePingMs: number;
+  /** Told of bytes that pushed a stream through buffers on its way; undefined: none is pushed. */
+  onPadded?: ((bytes: number) => void) | undefined;
   observe?: Observe;
   /** Throws HttpError for a call that its caller may not make. */
   admit?: (facts: CallFacts) => void;
@@ -41,7 +44,7 @@ function modelInPath({ method, path }: RoadRequest): string | undefined {
 }
 
 export function createRoad(options: RoadOptions): Road {
-  const { upstreams, modelAliases, retryBodyBytes, ssePingMs, observe } = options;
+  const { upstreams, modelAliases, retryBodyBytes, ssePingMs, onPadded, observe } = options;
 
   function takeBody(request: RoadRequest, route: LlmRoute | undefined) {
     if (!request.hasBody) return undefined;
@@ -97,7 +100,13 @@ export function createRoad(options: RoadOptions): Road {
       throw error;
     }
     const call = new Call({ request, route, scan, facts }, observer, resolve, reject);
-    if (stream && ssePingMs > 0 && route !== undefined && dialect !== 'ollama') call.keepAlive(ssePingMs);
+    // Ollama's own streams are lines of JSON, which have no comments.
+    if (stream && route !== undefined && dialect !== 'ollama') {
+      if (ssePingMs > 0) call.keepAlive(ssePingMs);
+      // A call of our own has no hops before it.
+      const isCallers = onlyKind === undefined;
+      if (onPadded !== undefined && isCallers && !flowsThroughEveryHop(request.headers.accept)) call.padWith(onPadded);
+    }
     attempt(call, plan, body, options);
   }
 
