@@ -61,7 +61,22 @@ describe('the record of a call', () => {
     });
     expect(record.first_byte_ms).toBeGreaterThanOrEqual(0);
     expect(record.duration_ms).toBeGreaterThanOrEqual(record.first_byte_ms!);
-    expect(usageRecord.parse(toUsageRecord(record))).toMatchObject({ id: 'mine', cost_usd: '0.032' });
+    expect(usageRecord.parse(toUsageRecord(record))).toMatchObject({
+      id: `mine.${record.serial}`,
+      cost_usd: '0.032',
+    });
+  });
+
+  it('is billed for itself, though its caller gives every call the same request id', async () => {
+    const backend = await startBackend(fine);
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    const bill = async () => {
+      await (await ask(proxy)).text();
+      return toUsageRecord(await proxy.next())?.id;
+    };
+    const ids = [await bill(), await bill(), await bill()];
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^mine\.[a-z0-9]+-[a-z0-9]+$/);
   });
 
   it('counts a stream by its usage chunk', async () => {

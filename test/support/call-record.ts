@@ -20,6 +20,7 @@ export function makeRecord(id: string, more: Partial<CallRecord> = {}): CallReco
     tokens: { input: 1, output: 2 },
     usage_source: 'upstream',
     cost_usd: '0.5',
+    serial: '1',
     trace_id: null,
     method: 'POST',
     path: '/v1/chat/completions',

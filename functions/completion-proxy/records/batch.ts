@@ -3,6 +3,9 @@ import type { CallRecord } from './record.ts';
 /** The store's log of records; an entry of it is a batch. */
 export const recordStream = 'calls';
 
+/** Records of a batch at most. */
+export const batchSize = 200;
+
 /** A batch as it lies in the store: the names once, then a row for each record. Half the bytes, and so half the time. */
 interface Packed {
   names: (keyof CallRecord)[];

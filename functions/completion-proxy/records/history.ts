@@ -1,6 +1,6 @@
 import type { Logger } from '#shared/log.ts';
 import type { Store } from '#shared/store/store.ts';
-import { packRecords, recordStream, unpackRecords } from './batch.ts';
+import { batchSize, packRecords, recordStream, unpackRecords } from './batch.ts';
 import type { CallRecord } from './record.ts';
 
 export interface HistoryOptions {
@@ -49,7 +49,6 @@ export interface History {
   close(): Promise<void>;
 }
 
-const batchSize = 200;
 const pageEntries = 20;
 /** Where little matches, a page of history looks through so many pages of the store, and the next goes on from there. */
 const maxPages = 25;

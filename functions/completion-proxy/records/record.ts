@@ -1,6 +1,15 @@
 import type { UsageRecord } from '#shared/usage.ts';
 import type { Outcome } from '../road/observer.ts';
 
+/** Tells this process from others: replicas, and those before it whose records are still there. */
+const ofProcess = Math.random().toString(36).slice(2, 10);
+let count = 0;
+
+export function nextSerial(): string {
+  count += 1;
+  return `${ofProcess}-${count.toString(36)}`;
+}
+
 /** A failed attempt before the one that answered, or the one that broke off. It is never billed. */
 export interface FailedAttempt {
   backend: string;
@@ -11,6 +20,8 @@ export interface FailedAttempt {
 /** One call, as history keeps it: what `UsageRecord` tells, and what an operator asks. Times in ms, sizes in bytes. */
 export interface CallRecord extends Omit<UsageRecord, 'outcome'> {
   outcome: Outcome;
+  /** No other call has it: `id` is the request id, and callers choose theirs. */
+  serial: string;
   /** Of the trace that the call is part of (W3C). */
   trace_id: string | null;
   method: string;
@@ -53,12 +64,15 @@ export interface Running {
   describe(): CallUnderWay;
 }
 
-/** What is billed of a call, or undefined for one that reached no backend. */
+/**
+ * What is billed of a call, or undefined for one that reached no backend. Receivers bill an id once: by the request id
+ * alone, a caller who sends the same one with every call would pay for the first.
+ */
 export function toUsageRecord(record: CallRecord): UsageRecord | undefined {
   const { outcome } = record;
   if (outcome === 'refused') return undefined;
   return {
-    id: record.id,
+    id: `${record.id}.${record.serial}`,
     upstream_id: record.upstream_id,
     litellm_call_id: record.litellm_call_id,
     billed_by: record.billed_by,

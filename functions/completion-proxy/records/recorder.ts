@@ -5,7 +5,7 @@ import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type Told, type UsageScan } from '../usage/scan.ts';
 import { type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
-import type { CallRecord, CallUnderWay, FailedAttempt, Running } from './record.ts';
+import { type CallRecord, type CallUnderWay, type FailedAttempt, nextSerial, type Running } from './record.ts';
 import type { Place, UnderWay } from './under-way.ts';
 
 /** `cost` is the record's, as the number that it was counted in. */
@@ -198,6 +198,7 @@ class CallRecorder implements CallObserver, Running {
       tokens: told?.tokens ?? {},
       usage_source: told?.tokens === undefined ? 'absent' : 'upstream',
       cost_usd: toCostUsd(cost),
+      serial: nextSerial(),
       trace_id: facts.trace?.traceId ?? null,
       method: facts.method,
       path: facts.path,

@@ -2,7 +2,7 @@ import { UpstreamError } from '#shared/errors.ts';
 import type { Logger } from '#shared/log.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
-import { recordStream, unpackRecords } from './batch.ts';
+import { batchSize, recordStream, unpackRecords } from './batch.ts';
 import { toUsageRecord } from './record.ts';
 
 export interface UsageSenderOptions {
@@ -18,8 +18,8 @@ export interface UsageSenderOptions {
 
 const cursorKey = 'usage-sent';
 const leaseMs = 120_000;
-/** Ten entries of up to a hundred records: what one post may hold. */
-const entriesPerPost = 10;
+/** A post holds a thousand records at most. */
+const entriesPerPost = 1_000 / batchSize;
 const maxBackoffMs = 60_000;
 
 /** The receiver looked at the batch and will never take it; everything else may be well again. */

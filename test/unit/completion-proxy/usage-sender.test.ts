@@ -7,7 +7,7 @@ import { createLogger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
 import type { UsageRecord } from '#shared/usage.ts';
-import { packRecords, recordStream } from '../../../functions/completion-proxy/records/batch.ts';
+import { batchSize, packRecords, recordStream } from '../../../functions/completion-proxy/records/batch.ts';
 import { createUsageSender } from '../../../functions/completion-proxy/records/usage-sender.ts';
 import { makeRecord } from '../../support/call-record.ts';
 
@@ -21,6 +21,9 @@ beforeEach(() => {
 
 const failure = (status: number) => new UpstreamError('The usage webhook', 'status', 'no', { status });
 
+/** The request id of a record that is sent, without its serial. */
+const idOf = ({ id }: UsageRecord) => id.replace(/\.1$/, '');
+
 /** A receiver of batches that refuses what `judge` throws for. */
 function createReceiver(judge: (records: UsageRecord[], post: number) => void = () => undefined) {
   const taken: string[] = [];
@@ -32,7 +35,7 @@ function createReceiver(judge: (records: UsageRecord[], post: number) => void = 
     post: async (records: UsageRecord[]) => {
       judge(records, posts++);
       sizes.push(records.length);
-      taken.push(...records.map(({ id }) => id));
+      taken.push(...records.map(idOf));
     },
   };
 }
@@ -55,7 +58,7 @@ const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, 
 
 describe('the usage sender', () => {
   it('sends every record once and in order, a thousand at most at a time, and only new ones later', async () => {
-    await write(0, 2_500, 100);
+    await write(0, 2_500, batchSize);
     const receiver = createReceiver();
     const { sender } = open(receiver);
     await sender.run();
@@ -97,7 +100,7 @@ describe('the usage sender', () => {
   it('gives up the one record that is refused, and sends the others of its batch once', async () => {
     await write(0, 50);
     const receiver = createReceiver((records) => {
-      if (records.some(({ id }) => id === 'r17')) throw failure(400);
+      if (records.some((record) => idOf(record) === 'r17')) throw failure(400);
     });
     const { sender, lost } = open(receiver);
     await sender.run();
@@ -112,7 +115,7 @@ describe('the usage sender', () => {
     let posts = 0;
     const { sender } = open({
       post: async (records) => {
-        taken.push(...records.map(({ id }) => id));
+        taken.push(...records.map(idOf));
         posts += 1;
         if (posts === 1) throw new UpstreamError('The usage webhook', 'network', 'reset');
       },
