@@ -107,8 +107,8 @@ export class Call {
     if (call.#isEnded || call.answer.isDestroyed) return;
     if (call.canPing()) {
       if (!call.isAnswered) call.#commit();
-      call.answer.add(pingComment);
-      call.padding?.wrote();
+      if (call.padding === undefined) call.answer.add(pingComment);
+      else call.padding.pass(pingComment);
     }
     call.#pingTimer?.refresh();
   }

@@ -58,8 +58,7 @@ export class Delivery {
     call.heard();
     const passed = this.#filter === undefined ? chunk : this.#filter.take(chunk);
     if (passed.length === 0) return true;
-    this.#padding?.wrote();
-    return call.answer.add(passed);
+    return this.#padding === undefined ? call.answer.add(passed) : this.#padding.pass(passed);
   }
 
   /** The backend has ended: too early where this is an error. */

@@ -20,6 +20,12 @@ const restMs = 250;
 /** The one value for which watchdog, provider and gateway all pass chunks on as they come. */
 export const flowsThroughEveryHop = (accept: string | undefined) => accept === 'text/event-stream';
 
+/** The index after the last empty line that is whole in `chunk`; 0 for none. */
+function lastBoundary(chunk: Buffer): number {
+  const [plain, crlf] = [chunk.lastIndexOf('\n\n'), chunk.lastIndexOf('\r\n\r\n')];
+  return Math.max(plain < 0 ? 0 : plain + 2, crlf < 0 ? 0 : crlf + 4);
+}
+
 /**
  * Pushes an event stream through hops that keep it back: after what was written comes a pad, at most four times a second,
  * and none into silence, into the middle of an event, or to a caller who takes less than comes.
@@ -30,6 +36,8 @@ export class Padding {
   readonly #count: (bytes: number) => void;
   /** Something was written after the last pad. */
   #isOwed = false;
+  /** Its time came in the middle of an event: the next boundary takes it, inside a chunk as well. */
+  #isDue = false;
   #isStopped = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -39,18 +47,34 @@ export class Padding {
     this.#count = count;
   }
 
-  wrote(): void {
-    this.#isOwed = true;
-    if (this.#timer === undefined && !this.#isStopped) this.#arm(gatherMs);
+  /** Into the answer, with what is due behind the event that ends in it. Returns whether the caller keeps up. */
+  pass(chunk: Buffer): boolean {
+    const answer = this.#answer;
+    const end = this.#isDue && answer.isTaken ? lastBoundary(chunk) : 0;
+    this.#isOwed = end < chunk.length;
+    if (end > 0) {
+      answer.add(chunk.subarray(0, end));
+      this.#pad();
+    } else if (this.#timer === undefined && !this.#isStopped) this.#arm(gatherMs);
+    return end < chunk.length ? answer.add(chunk.subarray(end)) : !answer.isFull;
   }
 
   stop(): void {
     this.#isStopped = true;
+    this.#isDue = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
 
+  #pad() {
+    this.#isDue = false;
+    this.#answer.add(pad);
+    this.#count(pad.length);
+    this.#arm(restMs);
+  }
+
   #arm(ms: number) {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(Padding.#look, ms, this).unref();
   }
 
@@ -58,11 +82,13 @@ export class Padding {
     padding.#timer = undefined;
     const answer = padding.#answer;
     if (!padding.#isOwed || answer.isDestroyed || answer.isWhole) return;
-    if (padding.#isAtBoundary() && answer.isTaken) {
+    const { isTaken } = answer;
+    if (isTaken && padding.#isAtBoundary()) {
       padding.#isOwed = false;
-      answer.add(pad);
-      padding.#count(pad.length);
+      padding.#pad();
+    } else {
+      padding.#isDue = isTaken;
+      padding.#arm(restMs);
     }
-    padding.#arm(restMs);
   }
 }

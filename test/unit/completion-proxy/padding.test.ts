@@ -31,10 +31,7 @@ function open() {
       state.counted += bytes;
     },
   );
-  const write = (chunk = event) => {
-    padding.wrote();
-    answer.add(chunk);
-  };
+  const write = (chunk = event) => padding.pass(chunk);
   const pads = () => state.taken.filter((chunk) => chunk === pad).length;
   return { answer, body, padding, state, write, pads };
 }
@@ -111,16 +108,23 @@ describe('padding', () => {
     );
   });
 
-  it('waits while an event is half written', async () => {
-    const { write, pads, state } = open();
+  it.each(['\n', '\r\n'])('waits while an event is half written, and is behind its end, breaks %j', async (newline) => {
+    const { write, state, pads } = open();
     state.isAtBoundary = false;
     write(Buffer.from('data: '));
     await vi.advanceTimersByTimeAsync(2_000);
+    write(Buffer.from('{'));
+    await vi.advanceTimersByTimeAsync(2_000);
     expect(pads()).toBe(0);
-    write(Buffer.from('{}\n\n'));
-    state.isAtBoundary = true;
-    await vi.advanceTimersByTimeAsync(250);
+    expect(write(Buffer.from(`}${newline}${newline}data: `))).toBe(true);
+    expect(state.taken.map(String)).toEqual(['data: ', '{', `}${newline}${newline}`, pad.toString(), 'data: ']);
+    await vi.advanceTimersByTimeAsync(249);
+    expect(write(Buffer.from(`{}${newline}${newline}`))).toBe(true);
     expect(pads()).toBe(1);
+    state.isAtBoundary = true;
+    await vi.advanceTimersByTimeAsync(1);
+    expect(pads()).toBe(2);
+    expect(state.counted).toBe(2 * padBytes);
   });
 
   it('waits for a caller who takes less than comes', async () => {
@@ -142,8 +146,7 @@ describe('padding', () => {
       () => true,
       () => {},
     );
-    padding.wrote();
-    answer.add(event);
+    padding.pass(event);
     await vi.advanceTimersByTimeAsync(2_000);
     answer.finish();
     await vi.advanceTimersByTimeAsync(2_000);
@@ -162,7 +165,7 @@ describe('padding', () => {
     opened.write();
     end(opened);
     await vi.advanceTimersByTimeAsync(1_000);
-    opened.padding.wrote();
+    opened.write();
     await vi.advanceTimersByTimeAsync(1_000);
     expect(opened.pads()).toBe(0);
     expect(opened.state.counted).toBe(0);
