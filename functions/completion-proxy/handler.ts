@@ -22,6 +22,8 @@ export interface ProxyParts {
 }
 
 const maxTimesPassed = 5;
+/** What a backend tells of our account there is not what its caller may do here: clients pace themselves by these. */
+const isRateLimit = (name: string) => name.length > 12 && name.slice(0, 12).toLowerCase() === 'x-ratelimit-';
 const proxyPrefix = '/proxy';
 
 /** Answers by a route of ours. Throws HttpError 405 `method_not_allowed`. */
@@ -51,8 +53,9 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const call = { method, target, path, headers, rawHeaders, body, hasBody, caller, callId, signal, log };
   const answer = await parts.road(call);
-  const fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors, trace: answer.trace });
-  for (const field of parts.limits.headers(caller.name)) fields.push(field);
+  let fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors, trace: answer.trace });
+  const limits = parts.limits.headers(caller.name);
+  if (limits.length > 0) fields = fields.filter(([name]) => !isRateLimit(name)).concat(limits);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
   const told = toShortText(answer.takeBody(), answer.rawHeaders);

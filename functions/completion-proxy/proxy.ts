@@ -110,6 +110,7 @@ export function createProxy(
     retries: settings.RETRIES,
     retryBaseMs: settings.RETRY_BASE_MS,
     retryMaxWaitMs: settings.RETRY_MAX_WAIT_MS,
+    readsAll: settings.CALLERS.size > 0,
     ...(accounting.observe === undefined ? {} : { observe: accounting.observe }),
     admit: limits.admit,
     onPadded: settings.STREAM_PADDING === 'auto' ? accounting.padded : undefined,

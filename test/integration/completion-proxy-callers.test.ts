@@ -55,6 +55,8 @@ describe('a key with limits', () => {
     const refused = await chat('a-key');
     expect([refused.status, (await errorOf(refused)).code]).toEqual([429, 'token_limit']);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(refused.headers.get('x-ratelimit-remaining-tokens')).toBe('0');
+    expect(refused.headers.get('x-ratelimit-reset-tokens')).toBe(`${refused.headers.get('retry-after')}s`);
     expect((await chat('b-key')).status).toBe(200);
     const key = await (await call('a-key', '/_proxy/key')).json();
     expect(key).toMatchObject({
@@ -63,6 +65,24 @@ describe('a key with limits', () => {
       tokens_per_minute: { limit: 100, remaining: 0 },
       daily_budget_usd: { limit: '1', spent: '0.0006' },
     });
+  });
+
+  it('is told its own limits, and not those that the backend sets to us', async () => {
+    const { backend, chat } = await start({ CALLERS });
+    const theirs = { 'X-RateLimit-Limit-Requests': '10000', 'x-ratelimit-remaining-tokens': '9999' };
+    backend.acts.unshift(answerJson(200, { usage }, theirs), answerJson(200, { usage }, theirs));
+    const { headers } = await chat('a-key');
+    expect(headers.get('x-ratelimit-limit-requests')).toBe('1000');
+    expect(headers.get('x-ratelimit-remaining-tokens')).toBe('100');
+    expect((await chat('b-key')).headers.get('x-ratelimit-limit-requests')).toBe('10000');
+  });
+
+  it('is charged by a backend of any kind, though it asks for a compressed answer', async () => {
+    const { backend, call } = await start({ CALLERS, BACKEND_KIND: 'plain' });
+    await (await call('a-key', '/v1/chat/completions', { model: 'gpt-4o' }, { 'Accept-Encoding': 'gzip' })).text();
+    expect(backend.calls[0]!.headers['accept-encoding']).toBeUndefined();
+    const key = await (await call('a-key', '/_proxy/key')).json();
+    expect(key).toMatchObject({ tokens_per_minute: { remaining: 40 } });
   });
 
   it('reaches its models only', async () => {

@@ -53,9 +53,21 @@ export function createReporter({ post, postNow, frame, redact, log, now }: Repor
     return false;
   }
 
+  /** In texts only: a pattern that matches digits or quotes would leave no JSON of the line. */
+  function redacted(value: unknown): unknown {
+    if (typeof value === 'string') return redact.reduce((left, pattern) => left.replace(pattern, '[redacted]'), value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return value.map(redacted);
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, redacted(each)]));
+  }
+
   function prepare(text: string): unknown {
-    const redacted = redact.reduce((left, pattern) => left.replace(pattern, '[redacted]'), text);
-    const notice = toNotice(JSON.parse(redacted) as ErrorLine, frame, notSent);
+    const { time, level, ...rest } = JSON.parse(text) as ErrorLine;
+    const notice = toNotice(
+      { time, level, ...(redacted(rest) as Omit<ErrorLine, 'time' | 'level'>) } as ErrorLine,
+      frame,
+      notSent,
+    );
     notSent = 0;
     return notice;
   }

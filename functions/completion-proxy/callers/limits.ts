@@ -97,11 +97,18 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     return account;
   }
 
-  function refuse(meter: Meter, code: string, message: string): never {
+  function fieldsOf({ tell }: Account): Field[] {
+    const fields: Field[] = [];
+    const at = now();
+    for (const each of tell) each(fields, at);
+    return fields;
+  }
+
+  function refuse(account: Account, meter: Meter, code: string, message: string): never {
     const seconds = secondsUntil(meter.resetsAt(), now());
     throw new HttpError(429, `${message}: try again in ${seconds} s`, {
       code,
-      headers: { 'Retry-After': String(seconds) },
+      headers: { ...Object.fromEntries(fieldsOf(account)), 'Retry-After': String(seconds) },
     });
   }
 
@@ -140,14 +147,14 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
       tokens?.refresh(at);
       budget?.refresh(at);
       if (budget !== undefined && budget.left(at) <= 0) {
-        refuse(budget, 'budget_exceeded', `The daily budget of ${toUsd(budget.limit)} USD is spent`);
+        refuse(account, budget, 'budget_exceeded', `The daily budget of ${toUsd(budget.limit)} USD is spent`);
       }
       if (tokens !== undefined && tokens.left(at) <= 0) {
-        refuse(tokens, 'token_limit', `The limit of ${tokens.limit} tokens a minute is reached`);
+        refuse(account, tokens, 'token_limit', `The limit of ${tokens.limit} tokens a minute is reached`);
       }
       if (requests !== undefined) {
         if (requests.left(at) <= 0) {
-          refuse(requests, 'rate_limit', `The limit of ${requests.limit} requests a minute is reached`);
+          refuse(account, requests, 'rate_limit', `The limit of ${requests.limit} requests a minute is reached`);
         }
         requests.use(1, at);
       }
@@ -164,12 +171,8 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     },
 
     headers(caller) {
-      const fields: Field[] = [];
       const account = accountOf(caller);
-      if (account === undefined) return fields;
-      const at = now();
-      for (const tell of account.tell) tell(fields, at);
-      return fields;
+      return account === undefined ? [] : fieldsOf(account);
     },
 
     describe(caller) {

@@ -34,6 +34,7 @@ const errorOf = ({ outcome, status }: CallRecord) =>
 /** The series of calls that are alike, each found once; those that are optional have no series before there is a value. */
 interface CallSeries {
   readonly genAi: string[];
+  readonly model: string;
   readonly requests: ReturnType<Counter['at']>;
   readonly duration: ReturnType<Histogram['at']>;
   firstChunk?: ReturnType<Histogram['at']>;
@@ -42,6 +43,24 @@ interface CallSeries {
 }
 
 const maxKnown = 1_000;
+const maxAnswered = 300;
+const maxOthers = 50;
+
+/**
+ * Models are the callers' to name. Those that a backend answered for have places of their own, so that names which somebody
+ * made up fill the few others, and hide no call's backend, status and caller behind `other`.
+ */
+function createModelNames(): (name: string, isAnswered: boolean) => string {
+  const answered = new Set<string>();
+  const others = new Set<string>();
+  return (name, isAnswered) => {
+    if (answered.has(name) || others.has(name)) return name;
+    const [names, max] = isAnswered ? [answered, maxAnswered] : [others, maxOthers];
+    if (names.size >= max || name.length > 200) return 'other';
+    names.add(name);
+    return name;
+  };
+}
 
 const breakerStates = ['closed', 'half_open', 'open'] as const;
 
@@ -57,8 +76,8 @@ export interface ProxyMetrics {
 
 /**
  * What Prometheus reads at `GET /metrics`. Names of OpenTelemetry's GenAI conventions where there are any (dots become
- * underscores), `completion_proxy_...` for the rest. Of this replica, since its start. Labels that a caller can choose
- * (models) are capped: what comes after a thousand of them is `other`.
+ * underscores), `completion_proxy_...` for the rest. Of this replica, since its start. Names of models are capped, and so
+ * are the series of a metric: what comes after a thousand of them is `other`.
  */
 export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics {
   const metrics = createMetrics();
@@ -115,6 +134,7 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
   const breaker = metrics.gauge('completion_proxy_breaker_state', '0 closed, 1 half open, 2 open.', ['backend']);
   const healthy = metrics.gauge('completion_proxy_backend_healthy', '1 while its health check is well.', ['backend']);
 
+  const nameOf = createModelNames();
   const known = new Map<string, CallSeries>();
   function seriesOf(record: CallRecord): CallSeries {
     const { backend, model, requested_model: requested, provider, caller, status, outcome } = record;
@@ -123,10 +143,14 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
     const key = `${backend}\u001f${model}\u001f${requested}\u001f${caller}\u001f${status}\u001f${outcome}\u001f${provider}\u001f${operation}`;
     let series = known.get(key);
     if (series !== undefined) return series;
+    const isAnswered = outcome === 'ok' && status < 400;
+    const named = nameOf(model, isAnswered);
+    const genAiLabels = [operation, provider, nameOf(requested, isAnswered)];
     series = {
-      genAi: [operation, provider, requested],
-      requests: requests.at(backend, model, caller, String(status), outcome),
-      duration: duration.at(operation, provider, requested, errorOf(record)),
+      genAi: genAiLabels,
+      model: named,
+      requests: requests.at(backend, named, caller, String(status), outcome),
+      duration: duration.at(...genAiLabels, errorOf(record)),
       tokens: {},
     };
     // Models are the callers' to name.
@@ -137,7 +161,7 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
 
   return {
     count(record) {
-      const { backend, model, caller, tokens, first_byte_ms: firstByteMs } = record;
+      const { backend, caller, tokens, first_byte_ms: firstByteMs } = record;
       const series = seriesOf(record);
       series.requests.add(1);
       series.duration.observe(record.duration_ms / 1_000);
@@ -154,9 +178,9 @@ export function createProxyMetrics(upstreams: readonly Upstream[]): ProxyMetrics
         failures.add(1, failure.backend, failure.status === null ? failure.failure : String(failure.status));
       }
       if (record.cost_usd !== null) {
-        series.cost ??= cost.at(backend, model, caller);
+        series.cost ??= cost.at(backend, series.model, caller);
         series.cost.add(Number(record.cost_usd));
-      } else if (record.usage_source === 'upstream') unpriced.add(1, model);
+      } else if (record.usage_source === 'upstream') unpriced.add(1, series.model);
     },
     lost: (where, records) => lost.add(records, where),
     padded: (bytes) => padding.add(bytes),

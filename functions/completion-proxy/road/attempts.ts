@@ -18,6 +18,8 @@ export interface AttemptOptions {
   retryBaseMs: number;
   /** A backend that asks for more patience (Retry-After) is not waited for. */
   retryMaxWaitMs: number;
+  /** What callers used is held against them: no answer of a model may come compressed, which nothing can be read in. */
+  readsAll?: boolean;
   sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
   random?: () => number;
 }
@@ -29,7 +31,7 @@ function canRepeat({ request, route }: Call, body: KeptBody | undefined): boolea
   return route !== undefined || idempotent.has(request.method);
 }
 
-function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined): Ask {
+function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined, readsAll: boolean | undefined): Ask {
   const { request, scan, route } = call;
   let hidesUsage = false;
   let bytes: Dispatcher.DispatchOptions['body'] = null;
@@ -49,7 +51,7 @@ function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined):
     headers: toBackendHeaders(request, backend, {
       isBodyAtHand: Buffer.isBuffer(bytes),
       // Nothing can be read in what is compressed.
-      isRead: route !== undefined && backend.kind !== 'plain',
+      isRead: route !== undefined && (backend.kind !== 'plain' || readsAll === true),
       trace: call.facts.trace,
     }),
     body: bytes,
@@ -114,7 +116,7 @@ export async function attempt(
         const found = options.find(backend);
         const carrier = found instanceof Promise ? await found : found;
         const passage = new Passage(call, upstream, { number: call.attempts, backend, model });
-        passage.start(carrier, prepare(call, upstream, body));
+        passage.start(carrier, prepare(call, upstream, body, options.readsAll));
         failure = await passage.begun;
         if (failure === undefined) return;
         if (signal.aborted || !repeatable) return conclude(call, failure);

@@ -50,6 +50,19 @@ describe('notices of errors', () => {
     expect(JSON.stringify(notices)).not.toMatch(/planted|sk-abc/);
   });
 
+  it('are notices still where a pattern matches digits, quotes and braces, and the call that failed goes on', async () => {
+    const { log, dying, notices, last, reporter } = open({ redact: [/\d+/gu, /["{}]/gu] });
+    log.error('call 7 failed', { status: 502, path: '/v1/9', error: new Error('{"code": 12}') });
+    dying.error('uncaught 8', { error: new Error('8') });
+    await reporter.close();
+    expect(notices[0]).toMatchObject({
+      error: { message: expect.stringMatching(/^call \[redacted\] failed: \[redacted\]/) },
+      request: { context: { status: 502, level: 'error' } },
+      server: { time: expect.stringMatching(/^\d{4}-/) },
+    });
+    expect(last).toHaveLength(1);
+  });
+
   it('are sent once an error, also when the process dies of one that a call told', () => {
     const { log, dying, notices, last } = open();
     const error = new Error('once');
