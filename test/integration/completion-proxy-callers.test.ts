@@ -93,6 +93,21 @@ describe('a key with limits', () => {
     expect(backend.calls).toEqual([]);
   });
 
+  it('reaches no other model by naming it at the end of a body that is too long to be kept', async () => {
+    const { backend, url } = await start({ CALLERS, RETRY_BODY_BYTES: '1000' });
+    const ask = (end: string) =>
+      fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'X-Api-Key': 'a-key' },
+        body: `{"model":"gpt-4o","messages":"${'x'.repeat(500_000)}"${end}`,
+      });
+    const refused = await ask(',"model":"claude"}');
+    expect([refused.status, (await errorOf(refused)).code]).toEqual([400, 'ambiguous_body']);
+    expect(backend.calls).toEqual([]);
+    expect((await ask('}')).status).toBe(200);
+    expect(backend.calls[0]!.body).toHaveLength(500_032);
+  });
+
   it('sees its own calls, and an admin everybody’s', async () => {
     const { chat, call } = await start({ CALLERS });
     await (await chat('a-key')).text();

@@ -1,6 +1,7 @@
-import { HttpError } from '#shared/errors.ts';
+import { pipeline } from 'node:stream';
 import { toProblem } from '#shared/http/problem.ts';
 import type { Upstream } from '../backends/upstream.ts';
+import { ambiguousBody, createBodyWatch } from '../routing/body-watch.ts';
 import { dialectOf, findLlmRoute, type LlmRoute } from '../routing/llm-route.ts';
 import { planCall } from '../routing/plan.ts';
 import { type RequestScan, scanRequest, withModel } from '../routing/request-scan.ts';
@@ -63,10 +64,11 @@ export function createRoad(options: RoadOptions): Road {
     if (body !== undefined && route !== undefined) {
       scan = scanRequest('whole' in body ? body.whole : body.head, request.headers['content-type']);
     }
-    if (scan.ambiguous) {
-      throw new HttpError(400, 'The body names "model", "stream", "user" or "metadata" twice', {
-        code: 'ambiguous_body',
-      });
+    if (scan.ambiguous) throw ambiguousBody();
+    if (body !== undefined && route !== undefined && !('whole' in body)) {
+      const watch = createBodyWatch(request.headers['content-type']);
+      // Whoever breaks off, the other learns of it.
+      body = { head: body.head, stream: pipeline(body.stream, watch, () => undefined) };
     }
     const requestedModel = scan.model ?? modelInPath(request);
     const alias = requestedModel === undefined ? undefined : modelAliases.get(requestedModel);

@@ -48,7 +48,7 @@ function skipValue(bytes: Buffer, start: number): number {
 }
 
 /** Long names are none that we look for; one with an escape is read as JSON reads it. */
-function readName(bytes: Buffer, start: number, end: number): string {
+export function readName(bytes: Buffer, start: number, end: number): string {
   if (end - start > 64) return '';
   const text = bytes.toString('latin1', start + 1, end - 1);
   if (!text.includes('\\')) return text.toLowerCase();
@@ -105,7 +105,10 @@ export interface RequestScan {
   ambiguous: boolean;
 }
 
-const wanted = ['model', 'stream', 'user', 'metadata'] as const;
+const wanted: readonly string[] = ['model', 'stream', 'user', 'metadata'];
+
+/** Whether this name, in lower case, may stand in a body once. */
+export const isScanned = (name: string) => wanted.includes(name);
 
 // Nothing in it that JSON would read as anything else.
 const plain = /^[ !#-[\]-~]*$/;
@@ -140,16 +143,21 @@ function scanJson(bytes: Buffer): RequestScan {
   return scan;
 }
 
+// In every way that a parser of forms may read it; `filename` is another name.
+const modelField = /(?<![\w-])name(?:\*\s*=\s*[\w-]*'[\w-]*'|\s*=\s*"?)model(?=[^\w-])/gi;
+
+export const countModelFields = (text: string) => text.match(modelField)?.length ?? 0;
+
 /** A form field of an upload, as the audio routes have it. */
 function scanMultipart(bytes: Buffer): RequestScan {
-  const scan: RequestScan = { isJson: false, ambiguous: false };
-  const name = bytes.indexOf('name="model"');
+  const text = bytes.toString('latin1');
+  const scan: RequestScan = { isJson: false, ambiguous: countModelFields(text) > 1 };
+  const name = text.search(/(?<![\w-])name="model"/);
   const head = name < 0 ? -1 : bytes.indexOf('\r\n\r\n', name);
   const end = head < 0 ? -1 : bytes.indexOf('\r\n', head + 4);
   if (end < 0 || end - head > 1_024) return scan;
   scan.modelSpan = { start: head + 4, end };
   scan.model = bytes.toString('utf8', head + 4, end);
-  scan.ambiguous = bytes.indexOf('name="model"', end) >= 0;
   return scan;
 }
 
