@@ -93,6 +93,24 @@ describe('the record of a call', () => {
     });
   });
 
+  it('keeps as many words of a stream as of an answer in one piece, where content is wished', async () => {
+    const backend = await startBackend(
+      streamEvents([
+        ...Array.from({ length: 200 }, () => chatChunk('word ')),
+        chatChunk('', 'stop'),
+        'data: [DONE]\n\n',
+      ]),
+    );
+    const proxy = await startProxy({
+      BACKEND_URL: backend.url,
+      BACKEND_KIND: 'openai',
+      HISTORY_CONTENT: 'full',
+      HISTORY_CONTENT_BYTES: '900',
+    });
+    await (await ask(proxy, { stream: true })).text();
+    expect((await proxy.next()).completion).toBe('word '.repeat(180));
+  });
+
   it('says that a stream without usage was not counted, and not that it was nothing', async () => {
     const backend = await startBackend(streamEvents([chatChunk('a'), chatChunk('', 'stop'), 'data: [DONE]\n\n']));
     const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });

@@ -1,4 +1,5 @@
 import type { Logger } from '#shared/log.ts';
+import { redactText } from '../records/redact.ts';
 import { type ErrorLine, type NoticeFrame, toNotice } from './notice.ts';
 
 export interface ReporterOptions {
@@ -55,7 +56,7 @@ export function createReporter({ post, postNow, frame, redact, log, now }: Repor
 
   /** In texts only: a pattern that matches digits or quotes would leave no JSON of the line. */
   function redacted(value: unknown): unknown {
-    if (typeof value === 'string') return redact.reduce((left, pattern) => left.replace(pattern, '[redacted]'), value);
+    if (typeof value === 'string') return redactText(value, redact);
     if (typeof value !== 'object' || value === null) return value;
     if (Array.isArray(value)) return value.map(redacted);
     return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, redacted(each)]));

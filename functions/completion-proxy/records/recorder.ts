@@ -4,8 +4,9 @@ import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Ou
 import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type Told, type UsageScan } from '../usage/scan.ts';
-import { type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
+import { answerBytes, type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
 import { type CallRecord, type CallUnderWay, type FailedAttempt, nextSerial, type Running } from './record.ts';
+import { plainJson } from './redact.ts';
 import type { Place, UnderWay } from './under-way.ts';
 
 /** `cost` is the record's, as the number that it was counted in. */
@@ -137,7 +138,7 @@ class CallRecorder implements CallObserver, Running {
 
   chunk(chunk: Buffer): void {
     this.#chunks += 1;
-    if (this.#answer !== undefined && this.#bytes < this.#parts.content!.maxBytes + overlapBytes)
+    if (this.#answer !== undefined && this.#bytes < answerBytes(this.#parts.content!, this.#form !== undefined))
       this.#answer.push(Buffer.from(chunk));
     this.#bytes += chunk.length;
     this.#scan?.note(chunk);
@@ -155,7 +156,7 @@ class CallRecorder implements CallObserver, Running {
 
   #toAnswerText(): string {
     const raw = Buffer.concat(this.#answer!).toString('utf8');
-    return this.#form === undefined ? raw : readStreamText(this.#facts.dialect, this.#form, raw);
+    return this.#form === undefined ? plainJson(raw) : readStreamText(this.#facts.dialect, this.#form, raw);
   }
 
   /** Tells the sinks of the call that has ended. */
@@ -213,7 +214,7 @@ class CallRecorder implements CallObserver, Running {
     };
     if (this.#answer !== undefined) {
       const { content } = this.#parts;
-      record.prompt = keepText(this.#prompt!.toString('utf8'), content!);
+      record.prompt = keepText(plainJson(this.#prompt!.toString('utf8')), content!);
       record.completion = keepText(this.#toAnswerText(), content!);
     }
     return record;

@@ -4,6 +4,7 @@ import type { FunctionEvent } from '#shared/http/function.ts';
 import { createJournal } from '../../../functions/completion-proxy/journal.ts';
 import { keepText, readStreamText } from '../../../functions/completion-proxy/records/content.ts';
 import { answerLogs } from '../../../functions/completion-proxy/records/logs-route.ts';
+import { plainJson } from '../../../functions/completion-proxy/records/redact.ts';
 
 function open() {
   const time = { now: 1_000 };
@@ -117,6 +118,40 @@ describe('what is kept of prompts and answers', () => {
     expect(keepText(`0123456789012 sk-abcdefghij`, rule)).toBe('0123456789012 [redac');
     expect(keepText('0123456789012345678é', rule)).toBe('0123456789012345678');
     expect(keepText('short', rule)).toBe('short');
+  });
+
+  it('is nothing of a text that a pattern would be at for ever', () => {
+    const rule = { maxBytes: 1_000, redact: [/^(\w+\s?)*$/gu] };
+    expect(keepText(`${'a'.repeat(60)}!`, rule)).toMatch(/^\[not kept: /);
+    expect(keepText('fine', rule)).toBe('[redacted]');
+  });
+
+  it('is without what a pattern matches also where the client sent it as escapes', () => {
+    const redact = [/Müller/gu, /https:\/\/in\.example/gu];
+    const sent = '{"a":"M\\u00fcller \\\\u00fc \\"\\n\\ud83d\\ude00 https:\\/\\/in.example \\u0000\\u0022"}';
+    const kept = keepText(plainJson(sent), { maxBytes: 1_000, redact });
+    expect(JSON.parse(kept)).toEqual({ a: '[redacted] \\u00fc "\n😀 [redacted] \u0000"' });
+  });
+
+  it('is what tools were called with, and each of several answers, in one piece', () => {
+    const sse = (...events: unknown[]) => events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('');
+    const call = (index: number, input: string, name?: string) => ({
+      choices: [{ index: 0, delta: { tool_calls: [{ index, function: { name, arguments: input } }] } }],
+    });
+    const calls = [call(0, '', 'look'), call(0, '{"key":"sk-'), call(1, '{}', 'other'), call(0, 'abc"}')];
+    expect(readStreamText('chat', 'sse', sse(...calls))).toBe('look{"key":"sk-abc"}\nother{}');
+    const two = ['a', 'b', 'c', 'd'].map((content, at) => ({ choices: [{ index: at % 2, delta: { content } }] }));
+    expect(readStreamText('chat', 'sse', sse(...two))).toBe('ac\nbd');
+    const thought = [{ delta: { reasoning_content: 'hm' } }, { delta: { content: 'yes' } }];
+    expect(readStreamText('chat', 'sse', sse(...thought.map((choice) => ({ choices: [choice] }))))).toBe('hm\nyes');
+    const used = [
+      { type: 'content_block_start', index: 1, content_block: { type: 'tool_use', name: 'look' } },
+      { type: 'content_block_delta', index: 1, delta: { partial_json: '{"key":' } },
+      { type: 'content_block_delta', index: 1, delta: { partial_json: '1}' } },
+    ];
+    expect(readStreamText('anthropic', 'sse', sse(...used))).toBe('look{"key":1}');
+    const told = ['{"key"', ':1}'].map((delta) => ({ type: 'response.function_call_arguments.delta', delta }));
+    expect(readStreamText('responses', 'sse', sse(...told))).toBe('{"key":1}');
   });
 
   it('is the words of a stream, so that a pattern finds what came in pieces', () => {
