@@ -11,12 +11,12 @@ import type { Journal } from './journal.ts';
 import { createProxyMetrics } from './metrics/metrics.ts';
 import type { OwnRoute } from './own/routes.ts';
 import type { ContentRule } from './records/content.ts';
-import { createHistory, type History } from './records/history.ts';
+import { createHistory, type History, type HistoryOptions } from './records/history.ts';
 import type { CallRecord, Running } from './records/record.ts';
 import { createRecorder, type Sink } from './records/recorder.ts';
 import { createRecordRoutes } from './records/routes.ts';
 import { UnderWay } from './records/under-way.ts';
-import { createUsageSender } from './records/usage-sender.ts';
+import { createUsageSender, readSentUpTo } from './records/usage-sender.ts';
 import type { Observe } from './road/observer.ts';
 import { openTraces } from './traces/open.ts';
 import { createUiRoutes } from './ui/routes.ts';
@@ -82,7 +82,7 @@ function openHistory(
   settings: Settings,
   store: Store,
   log: Logger,
-  rest: { now: () => number; onLost: (records: number) => void; maxWaiting: number | undefined },
+  rest: Pick<HistoryOptions, 'now' | 'onLost' | 'sending' | 'maxWaiting'>,
 ): History | undefined {
   const { HISTORY_DAYS, HISTORY_RECORDS } = settings;
   // A webhook is sent from what history holds.
@@ -112,6 +112,10 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
   const history = openHistory(settings, store, log, {
     now,
     onLost: (records) => metrics.lost('history', records),
+    sending:
+      settings.USAGE_WEBHOOK_URL === undefined
+        ? undefined
+        : { sentUpTo: () => readSentUpTo(store), onLost: (records) => metrics.lost('webhook', records) },
     maxWaiting: parts.maxWaiting,
   });
   let storeFailed = false;

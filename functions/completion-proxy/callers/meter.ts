@@ -74,14 +74,19 @@ export class Meter {
 
   /** A block is used up, or a second has passed; a store that was down is left alone for that second. */
   #isDue(now: number): boolean {
-    if (now - this.#askedAt >= 1_000) return true;
+    if (this.#isSecondOver(now)) return true;
     return !this.#hasFailed && this.#untold >= this.#block;
+  }
+
+  /** Also where the clock was put back: by an hour, nobody would be asked for as long. */
+  #isSecondOver(now: number): boolean {
+    return Math.abs(now - this.#askedAt) >= 1_000;
   }
 
   /** Learns what the others used where it has not asked for a second; not awaited on a call's path. */
   refresh(now = this.#options.now()): void {
     this.#roll(now);
-    if (this.#options.addShared === undefined || this.#asking !== undefined || now - this.#askedAt < 1_000) return;
+    if (this.#options.addShared === undefined || this.#asking !== undefined || !this.#isSecondOver(now)) return;
     this.#ask(now);
   }
 

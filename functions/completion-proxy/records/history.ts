@@ -13,6 +13,8 @@ export interface HistoryOptions {
   keepRecords: number;
   /** Told of records that were given up. */
   onLost: (records: number) => void;
+  /** Where records are sent from here: those that nobody took yet are not dropped for being many, until they are too many. */
+  sending?: { sentUpTo: () => Promise<string | undefined>; onLost: (records: number) => void } | undefined;
   flushMs?: number;
   /** Records that wait for a store that is down, 10,000 by default; beyond it the oldest are given up. */
   maxWaiting?: number | undefined;
@@ -53,6 +55,10 @@ const pageEntries = 20;
 /** Where little matches, a page of history looks through so many pages of the store, and the next goes on from there. */
 const maxPages = 25;
 const pruneEveryMs = 10 * 60_000;
+/** A replica that is soon stopped again prunes as well: before its first minute is over nobody has to wait for it. */
+const firstPruneMs = 60_000;
+/** Of `keepRecords`: what waits for a receiver may be so many times as much. */
+const unsentFactor = 10;
 
 export function matches(record: CallRecord, query: HistoryQuery): boolean {
   const startedAt = Date.parse(record.started_at);
@@ -70,7 +76,7 @@ export function matches(record: CallRecord, query: HistoryQuery): boolean {
  * A store that is down costs records, never calls: they wait, and what does not fit any more is counted as lost.
  */
 export function createHistory(options: HistoryOptions): History {
-  const { store, log, now, keepMs, keepRecords, onLost, flushMs = 1_000, maxWaiting = 10_000 } = options;
+  const { store, log, now, keepMs, keepRecords, onLost, sending, flushMs = 1_000, maxWaiting = 10_000 } = options;
   const listeners = new Set<(record: CallRecord) => void>();
   let waiting: CallRecord[] = [];
   /** Of the batch that is being written: those at its front that were given up meanwhile. */
@@ -78,7 +84,9 @@ export function createHistory(options: HistoryOptions): History {
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> | undefined;
   let isDown = false;
-  let prunedAt = now();
+  let prunedAt = now() + firstPruneMs - pruneEveryMs;
+  let hasPruned = false;
+  let hasWritten = false;
 
   async function write() {
     while (waiting.length > 0) {
@@ -93,27 +101,39 @@ export function createHistory(options: HistoryOptions): History {
       }
       if (isDown) log.info('the store takes records again');
       isDown = false;
+      hasWritten = true;
       waiting = waiting.slice(Math.max(0, batch.length - givenUp));
     }
-    if (now() - prunedAt >= pruneEveryMs) await prune().catch((error) => log.warn('history was not pruned', { error }));
+    if (now() - prunedAt >= pruneEveryMs) await tryPrune();
   }
+
+  const tryPrune = () => prune().catch((error) => log.warn('history was not pruned', { error }));
 
   async function prune() {
     prunedAt = now();
+    hasPruned = true;
     await store.log.prune(recordStream, now() - keepMs);
+    const sent = Number(sending === undefined ? Number.POSITIVE_INFINITY : ((await sending.sentUpTo()) ?? 0));
     let kept = 0;
+    let unsent = 0;
+    let before: number | undefined;
     let after: string | undefined;
     do {
       const { entries, next } = await store.log.page(recordStream, { newestFirst: true, after, limit: pageEntries });
-      for (const { at, value } of entries) {
-        kept += unpackRecords(value).length;
-        if (kept >= keepRecords) {
-          await store.log.prune(recordStream, at);
-          return;
-        }
+      for (const { at, cursor, value } of entries) {
+        const records = unpackRecords(value).length;
+        const isSent = Number(cursor) <= sent;
+        if (before !== undefined && at < before && !isSent) unsent += records;
+        kept += records;
+        if (kept >= keepRecords && (isSent || kept >= unsentFactor * keepRecords)) before ??= at;
+        if (before !== undefined && isSent) break;
       }
-      after = next;
+      after = before !== undefined && Number(entries.at(-1)?.cursor ?? 0) <= sent ? undefined : next;
     } while (after !== undefined);
+    if (before !== undefined) await store.log.prune(recordStream, before);
+    if (unsent === 0) return;
+    log.error('usage records were given up: no receiver took them for too long', { records: unsent });
+    sending?.onLost(unsent);
   }
 
   function flush(): Promise<void> {
@@ -149,6 +169,8 @@ export function createHistory(options: HistoryOptions): History {
     async find(query) {
       if (query.cursor === undefined) await flush();
       const records: CallRecord[] = [];
+      // What is too old is not shown, though it may lie there until somebody prunes again.
+      const wanted = { ...query, since: Math.max(query.since ?? 0, now() - keepMs) };
       // `<entry>:<how many of its records are done>`; the entry is read again for the rest of it.
       const [entry, done = '0'] = query.cursor?.split(':') ?? [];
       let after = entry === undefined ? undefined : String(Number(entry) + 1);
@@ -159,7 +181,7 @@ export function createHistory(options: HistoryOptions): History {
         for (const { cursor, value } of page.entries) {
           const newestFirst = unpackRecords(value).toReversed();
           for (let index = skip; index < newestFirst.length; index += 1) {
-            if (!matches(newestFirst[index]!, query)) continue;
+            if (!matches(newestFirst[index]!, wanted)) continue;
             if (records.length === query.limit) return { records, next: `${cursor}:${index}` };
             records.push(newestFirst[index]!);
           }
@@ -182,6 +204,7 @@ export function createHistory(options: HistoryOptions): History {
       timer = undefined;
       await flush();
       clearTimeout(timer);
+      if (!hasPruned && hasWritten && !isDown) await tryPrune();
     },
   };
 }

@@ -17,6 +17,10 @@ export interface UsageSenderOptions {
 }
 
 const cursorKey = 'usage-sent';
+
+/** The cursor of the last batch that the receiver took. */
+export const readSentUpTo = async ({ kv }: Pick<Store, 'kv'>) => (await kv.get(cursorKey)) as string | undefined;
+
 const leaseMs = 120_000;
 /** A post holds a thousand records at most. */
 const entriesPerPost = 1_000 / batchSize;
@@ -58,7 +62,7 @@ export function createUsageSender({ store, post, log, onLost, everyMs = 2_000 }:
     const lease = await store.lease('usage-sender', leaseMs);
     if (lease === null) return;
     try {
-      let cursor = (await store.kv.get(cursorKey)) as string | undefined;
+      let cursor = await readSentUpTo(store);
       while (!isClosed) {
         const { entries } = await store.log.page(recordStream, { after: cursor, limit: entriesPerPost });
         if (entries.length === 0) return;

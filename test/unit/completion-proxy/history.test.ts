@@ -5,7 +5,11 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '#shared/log.ts';
 import { openStore } from '#shared/store/open.ts';
 import type { Store } from '#shared/store/store.ts';
-import { createHistory, type HistoryQuery } from '../../../functions/completion-proxy/records/history.ts';
+import {
+  createHistory,
+  type HistoryOptions,
+  type HistoryQuery,
+} from '../../../functions/completion-proxy/records/history.ts';
 import type { CallRecord } from '../../../functions/completion-proxy/records/record.ts';
 import { makeRecord as makeCallRecord } from '../../support/call-record.ts';
 
@@ -28,7 +32,7 @@ function makeRecord(id: number, more: Partial<CallRecord> = {}): CallRecord {
   return makeCallRecord(`call-${id}`, { started_at: at, caller, status: id % 10 === 0 ? 500 : 200, ...more });
 }
 
-function open(options: { keepMs?: number; keepRecords?: number } = {}) {
+function open(options: Partial<HistoryOptions> = {}) {
   const lost: number[] = [];
   const log: Store['log'] = {
     ...store.log,
@@ -127,6 +131,55 @@ describe('history', () => {
     expect(left.length).toBeGreaterThanOrEqual(150);
     expect(left.length).toBeLessThanOrEqual(350);
     expect(left[0]).toBe('call-601');
+  });
+
+  it('is pruned also by replicas that live for less than the time between two prunings', async () => {
+    for (let life = 0; life < 5; life += 1) {
+      const { history } = open({ keepMs: 3_600_000 });
+      history.add(makeRecord(life));
+      time += 1_800_000;
+      await history.close();
+    }
+    const { entries } = await store.log.page('calls');
+    expect(entries.length).toBeLessThanOrEqual(3);
+  });
+
+  it('shows nothing that is too old, whether or not it is pruned by now', async () => {
+    const { history } = open({ keepMs: 3_600_000 });
+    history.add(makeRecord(1));
+    await history.close();
+    time += 3_600_001;
+    expect(await all(history)).toEqual([]);
+    expect(await all(history, { since: 0 })).toEqual([]);
+  });
+
+  it('keeps what no receiver took yet beyond the number that is kept, and counts what it gives up in the end', async () => {
+    let sentUpTo: string | undefined;
+    const unsent: number[] = [];
+    const sending = { sentUpTo: async () => sentUpTo, onLost: (records: number) => unsent.push(records) };
+    const { history } = open({ keepRecords: 100, sending });
+    const write = async (from: number, to: number) => {
+      for (let id = from; id < to; id += 1) {
+        time += 1;
+        history.add(makeRecord(id));
+        if (id % 50 === 49) await history.close();
+      }
+      time += 600_001;
+      history.add(makeRecord(to));
+      await history.close();
+    };
+    await write(0, 500);
+    expect(await all(history, { limit: 1_000 })).toHaveLength(501);
+    expect(unsent).toEqual([]);
+    await write(501, 1_500);
+    const left = (await all(history, { limit: 2_000 })).length;
+    expect(left).toBeLessThan(1_100);
+    expect(unsent).toEqual([1_501 - left]);
+    const page = await store.log.page('calls', { newestFirst: true, limit: 1 });
+    sentUpTo = page.entries[0]!.cursor;
+    await write(1_501, 1_600);
+    expect((await all(history, { limit: 2_000 })).length).toBeLessThan(250);
+    expect(unsent).toHaveLength(1);
   });
 
   it('tells followers of each new record until they leave', () => {

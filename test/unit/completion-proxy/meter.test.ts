@@ -83,6 +83,20 @@ describe('a meter', () => {
     expect(idle.left()).toBe(50);
   });
 
+  it('hears of the others also where the clock was put back', async () => {
+    time = start + 3_600_000;
+    const shared = createShared();
+    const [one, two] = [0, 1].map(() => create({ addShared: shared.add, windowMs: 86_400_000 })) as [Meter, Meter];
+    one.refresh();
+    await one.settled();
+    time = start;
+    two.use(40);
+    await two.settled();
+    one.refresh();
+    await one.settled();
+    expect(one.left()).toBe(60);
+  });
+
   it('goes on alone while the store is down, says so, and tells all of it afterwards', async () => {
     time = start;
     const shared = createShared();
