@@ -214,7 +214,12 @@ describe('the record of a call', () => {
     const answer = await fetch(`${proxy.url}/v1/chat/completions`, chat({ stream: true }, leaving.signal));
     await answer.body!.getReader().read();
     leaving.abort();
-    expect(await proxy.next()).toMatchObject({ outcome: 'client_abort', status: 200, model: 'm-1', tokens: {} });
+    expect(await proxy.next()).toMatchObject({
+      outcome: 'client_abort',
+      status: 200,
+      model: 'm-1',
+      failed_attempts: [],
+    });
 
     await (await ask(proxy, { stream: true })).text();
     expect(await proxy.next()).toMatchObject({
@@ -225,6 +230,48 @@ describe('the record of a call', () => {
 
     await (await ask(proxy)).text();
     expect(await proxy.next()).toMatchObject({ outcome: 'timeout', status: 504, first_byte_ms: null });
+  });
+
+  it('counts what a caller who left did not wait for, where the backend is let finish', async () => {
+    let hasCall!: () => void;
+    let answer!: () => void;
+    const asked = new Promise<void>((resolve) => (hasCall = resolve));
+    const backend = await startBackend((res, call) => {
+      answer = () => fine(res, call);
+      hasCall();
+    });
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai', CANCEL_ON_DISCONNECT: 'false' });
+    const leaving = new AbortController();
+    const gone = fetch(`${proxy.url}/v1/chat/completions`, chat({}, leaving.signal)).catch(() => undefined);
+    await asked;
+    leaving.abort();
+    await gone;
+    await expect.poll(async () => (await fetch(`${proxy.url}/logs`)).text()).toContain('status 499');
+    answer();
+    expect(await proxy.next()).toMatchObject({
+      outcome: 'client_abort',
+      status: 499,
+      tokens: { input: 2, output: 3 },
+      cost_usd: '0.032',
+      failed_attempts: [],
+    });
+  });
+
+  it.each([
+    ['a type in other letters', { 'Content-Type': 'Application/JSON', 'Content-Encoding': 'Identity' }],
+    ['no type', {}],
+  ])('counts an answer with %s', async (_name, headers) => {
+    const backend = await startBackend((res) => res.writeHead(200, headers).end(JSON.stringify({ usage })));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({ tokens: { input: 2, output: 3 } });
+  });
+
+  it('sees an error that a backend told with status 200', async () => {
+    const backend = await startBackend(answerJson(200, { error: { message: 'Provider returned error', code: 502 } }));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai' });
+    await (await ask(proxy)).text();
+    expect(await proxy.next()).toMatchObject({ status: 200, outcome: 'upstream_error', usage_source: 'absent' });
   });
 
   it('sees an error that a backend told inside a stream of status 200', async () => {

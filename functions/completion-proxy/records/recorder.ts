@@ -1,7 +1,7 @@
 import { toIso } from '#shared/iso.ts';
 import type { PicoUsd } from '#shared/money.ts';
 import type { AttemptFacts, AttemptFailure, CallFacts, CallObserver, Observe, Outcome } from '../road/observer.ts';
-import { type StreamForm, streamFormOf } from '../road/stream-end.ts';
+import { isCompressed, type StreamForm, streamFormOf } from '../road/stream-end.ts';
 import { costOf, findPrice, type Prices, toCostUsd } from '../usage/prices.ts';
 import { createUsageScan, type Told, type UsageScan } from '../usage/scan.ts';
 import { answerBytes, type ContentRule, keepText, overlapBytes, readStreamText } from './content.ts';
@@ -126,9 +126,9 @@ class CallRecorder implements CallObserver, Running {
       }
     }
     // What is compressed is not looked into, and an error has used nothing.
-    if (status >= 300 || (encoding !== undefined && encoding !== 'identity')) return;
+    if (status >= 300 || isCompressed(encoding)) return;
     this.#form = streamFormOf(type, encoding);
-    const form = this.#form ?? (type?.includes('json') === true ? 'body' : undefined);
+    const form = this.#form ?? (type === undefined || /json/i.test(type) ? 'body' : undefined);
     if (form !== undefined) this.#scan = createUsageScan(this.#facts.dialect, form);
   }
 

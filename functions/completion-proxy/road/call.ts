@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Caller } from '#shared/auth/authenticate.ts';
 import { HttpError } from '#shared/errors.ts';
 import type { Logger } from '#shared/http/function.ts';
-import { type Problem, toProblem } from '#shared/http/problem.ts';
+import { callerGoneStatus, type Problem, toProblem } from '#shared/http/problem.ts';
 import type { BackendKind } from '../backends/backend.ts';
 import { toErrorChunk } from '../dialect.ts';
 import type { LlmRoute } from '../routing/llm-route.ts';
@@ -194,6 +194,6 @@ export class Call {
 
   endDrained(): void {
     this.isDraining = false;
-    this.end('client_abort');
+    this.end('client_abort', this.#status || callerGoneStatus);
   }
 }

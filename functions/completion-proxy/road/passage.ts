@@ -117,8 +117,13 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     headers: Record<string, string | string[] | undefined>,
   ) {
     // 1xx announces the answer and is none.
-    if (status < 200 || this.#state === 'dropping') return;
+    if (status < 200) return;
     const call = this.#call;
+    if (this.#state === 'dropping') {
+      // Nobody gets this answer, and yet it is counted.
+      if (call.isDraining) call.observer?.answered?.(this.attempt, status, toStrings(controller.rawHeaders));
+      return;
+    }
     const told = readHead(status, controller.rawHeaders, headers);
     const hidesUsage = this.#hidesUsage && told.form === 'sse' && status < 300;
     const head = hidesUsage ? withoutLength(told) : told;
@@ -331,8 +336,11 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     if (failure !== undefined) {
       const { number, backend } = this.attempt;
       const fields = { backend: backend.name, attempt: number, reason: failure.error.message };
-      if (failure.failure !== 'aborted') this.#call.request.log.warn('attempt failed', fields);
-      this.#call.observer?.attemptFailed?.(this.attempt, failure);
+      // A caller who leaves is no failure of the backend's.
+      if (failure.failure !== 'aborted') {
+        this.#call.request.log.warn('attempt failed', fields);
+        this.#call.observer?.attemptFailed?.(this.attempt, failure);
+      }
     }
     this.#begin(failure);
   }

@@ -2,15 +2,18 @@ import type { Dialect } from '../routing/llm-route.ts';
 
 export type StreamForm = 'sse' | 'ndjson';
 
+export const isCompressed = (contentEncoding: string | undefined) =>
+  contentEncoding !== undefined && contentEncoding.toLowerCase() !== 'identity';
+
 /** What an answer is made of; undefined is anything else, and whatever is compressed. */
 export function streamFormOf(
   contentType: string | undefined,
   contentEncoding: string | undefined,
 ): StreamForm | undefined {
   if (contentType === undefined) return undefined;
-  if (contentEncoding !== undefined && contentEncoding !== 'identity') return undefined;
-  if (contentType.startsWith('text/event-stream')) return 'sse';
-  return /^application\/(x-)?(ndjson|jsonl)/.test(contentType) ? 'ndjson' : undefined;
+  if (isCompressed(contentEncoding)) return undefined;
+  if (/^text\/event-stream/i.test(contentType)) return 'sse';
+  return /^application\/(x-)?(ndjson|jsonl)/i.test(contentType) ? 'ndjson' : undefined;
 }
 
 // A quote inside a JSON text is escaped, so that none of these can stand in what a model said.

@@ -212,8 +212,6 @@ class BodyScan {
         // Not ours to judge.
       }
     }
-    // A plain answer with an error in it has its own status; only a stream hides it behind 200.
-    told.isFailed = false;
     return told;
   }
 }
