@@ -20,6 +20,8 @@ export function buildHop(): string | undefined {
   }
   execFileSync('go', ['build', '-o', program, '.'], {
     cwd: import.meta.dirname,
+    // Nothing but the standard library, without a C compiler and without a network.
+    env: { ...process.env, CGO_ENABLED: '0', GOPROXY: 'off', GOTOOLCHAIN: 'local' },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   return program;

@@ -182,8 +182,10 @@ export async function startField(report: (line: string) => void): Promise<Field>
   }
 }
 
-/** The backend and our bundle in front of it, and nobody else. */
-export async function startOurs(): Promise<{ port: number; backendPort: number; stop(): Promise<void> }> {
+/** The backend and our bundle in front of it, once for each of these settings (their ports are in that order), and nobody else. */
+export async function startOurs(
+  ...each: Record<string, string>[]
+): Promise<{ ports: number[]; backendPort: number; stop(): Promise<void> }> {
   mkdirSync(folder, { recursive: true });
   const [mock, backendPort] = await runPrinting(join(import.meta.dirname, 'mock.ts'));
   const children = [mock];
@@ -196,17 +198,22 @@ export async function startOurs(): Promise<{ port: number; backendPort: number; 
   try {
     const outfile = join(folder, 'stream', 'index.cjs');
     await bundle({ entry: join(root, 'functions/completion-proxy/index.ts'), outfile });
-    const port = await freePort();
-    const child = runLogging('stream', process.execPath, [outfile], {
-      BACKEND_URL: `http://127.0.0.1:${backendPort}`,
-      BACKEND_KIND: 'openai',
-      FUNCTION_API_KEY: 'bench:bench-key',
-      HOST: '127.0.0.1',
-      PORT: String(port),
-    });
-    children.push(child);
-    await untilListening('stream', child, port);
-    return { port, backendPort, stop };
+    const ports: number[] = [];
+    for (const [index, more] of each.entries()) {
+      const port = await freePort();
+      const child = runLogging(`stream-${index}`, process.execPath, [outfile], {
+        BACKEND_URL: `http://127.0.0.1:${backendPort}`,
+        BACKEND_KIND: 'openai',
+        FUNCTION_API_KEY: 'bench:bench-key',
+        HOST: '127.0.0.1',
+        PORT: String(port),
+        ...more,
+      });
+      children.push(child);
+      await untilListening(`stream-${index}`, child, port);
+      ports.push(port);
+    }
+    return { ports, backendPort, stop };
   } catch (error) {
     await stop();
     throw error;
