@@ -3,7 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { padBytes } from '../../functions/completion-proxy/road/padding.ts';
 import { buildHop, faasd, type Rule, startChain } from '../../tools/bench/hop/chain.ts';
 import { mostKeptBack, pushed, type Source, startSource } from '../../tools/bench/hop/hold.ts';
+import { startFront } from '../../tools/gateway/front.ts';
+import { createJournal } from '../../tools/gateway/journal.ts';
 import { until } from '../support/bundle-process.ts';
+import { specOf } from '../support/gateway.ts';
 import { closeAfterEach, closeLater, startBackend, startProxy } from '../support/proxy-road.ts';
 import { chatChunk } from '../support/scripted-backend.ts';
 
@@ -44,6 +47,27 @@ describe.each([
       expect(await pushed(source, url, 2_048, 10)).toBeLessThan(10);
     },
   );
+});
+
+describe('the local gateway', () => {
+  it('keeps back what three hops keep back, and lets go of it for the same pads', async () => {
+    const go = await chain(source.url, faasd, true);
+    const front = await startFront({
+      functions: () => [{ spec: specOf('source', {}), port: () => Number(new URL(source.url).port) }],
+      port: 0,
+      journal: createJournal(() => undefined),
+    });
+    closeLater(() => front.close());
+    const measure = async (url: string) => ({
+      kept: await mostKeptBack(source, url, { step: 64, total: 40_000 }),
+      enough: await pushed(source, url, 10_240, 40),
+      // Now and then 32 KiB are full just then.
+      isTooLittle: (await pushed(source, url, 4_096, 20)) < 10,
+    });
+    const ours = await measure(`${front.url}/function/source`);
+    expect(ours).toEqual(await measure(go.url));
+    expect(ours).toEqual({ kept: 36_864, enough: 40, isTooLittle: true });
+  });
 });
 
 describe.each([

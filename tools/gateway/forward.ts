@@ -1,6 +1,12 @@
 import { Agent, request as httpRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
-import { createBufferedWriter, deadlineMs, type WatchdogSettings, wantsStream } from './watchdog.ts';
+import {
+  createBufferedWriter,
+  createHeldBackWriter,
+  deadlineMs,
+  type WatchdogSettings,
+  wantsStream,
+} from './watchdog.ts';
 
 const hopByHop = new Set(
   'connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade'.split(
@@ -168,7 +174,9 @@ export async function forward(req: IncomingMessage, res: ServerResponse, target:
         res.writeHead(status, STATUS_CODES[status] ?? '', [...headers, ...length].flat());
       };
 
-      const buffered = stream ? undefined : createBufferedWriter(res, head);
+      const createWriter =
+        response.headers['content-length'] === undefined ? createHeldBackWriter : createBufferedWriter;
+      const buffered = stream ? undefined : createWriter(res, head);
       if (stream) {
         head();
         res.flushHeaders();

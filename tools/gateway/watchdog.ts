@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { parseDurationMs } from './duration.ts';
+import { createHops } from './hops.ts';
 
 /** What of-watchdog reads from a function's environment; its own defaults. */
 export interface WatchdogSettings {
@@ -37,9 +38,44 @@ export function deadlineMs(settings: WatchdogSettings, xTimeout: string | undefi
 
 const connectionBufferBytes = 4_096;
 const knownLengthBytes = 2_048;
+const hopsOfFaasd = 3;
 
 /**
- * Writes an answer the way Go's server does when nobody flushes: nothing leaves, not even the headers, before 4 KiB or
+ * Writes an answer that came without a length the way watchdog, provider and gateway pass it on when none of them flushes.
+ * `head` is called once, with the length when the whole body is small enough for Go to know it.
+ */
+export function createHeldBackWriter(res: ServerResponse, head: (knownLength?: number) => void) {
+  let size = 0;
+  let begun = false;
+  let keepsUp = true;
+  const hops = createHops(hopsOfFaasd, (bytes) => {
+    if (!begun) head();
+    begun = true;
+    keepsUp = res.write(bytes);
+  });
+  const first: Buffer[] = [];
+  return {
+    write(chunk: Buffer): boolean {
+      size += chunk.length;
+      if (size <= knownLengthBytes) first.push(chunk);
+      keepsUp = true;
+      hops.write(chunk);
+      return keepsUp;
+    },
+    end() {
+      if (size <= knownLengthBytes) {
+        head(size);
+        res.end(Buffer.concat(first));
+        return;
+      }
+      hops.end();
+      res.end();
+    },
+  };
+}
+
+/**
+ * Writes an answer with a length the way Go's server does when nobody flushes: nothing leaves, not even the headers, before 4 KiB or
  * the end. `head` is called once, with the length when the whole body is small enough for Go to know it.
  * Resolves each write when the caller's connection can take more.
  */
