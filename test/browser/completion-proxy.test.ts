@@ -179,6 +179,20 @@ describe('calls of every kind', () => {
     expect(await page.textContent('dialog')).toContain('The backend told no usage of this call: that is not zero.');
   });
 
+  test('are told apart where their caller gave them one request id', async () => {
+    for (const user of ['twin-one', 'twin-two', 'twin-three'])
+      await proxy.call('ada-key', { model: 'gpt-4o', user }, { 'X-Request-ID': 'twins' });
+    const page = await open('ops-key', '?text=twins');
+    await rows(page).nth(2).waitFor();
+    expect(await rows(page).count()).toBe(3);
+    for (const [at, user] of ['twin-three', 'twin-two', 'twin-one'].entries()) {
+      await rows(page).nth(at).click();
+      await page.waitForSelector('dialog[open]');
+      expect(await factOf(page, 'end user').textContent()).toBe(user);
+      await page.keyboard.press('Escape');
+    }
+  });
+
   test('have an address each, which finds them again', async () => {
     const { id } = await find('customer-812');
     const page = await open('ops-key', `?call=${id}&outcome=refused`);

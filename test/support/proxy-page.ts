@@ -99,10 +99,10 @@ export async function startProxyPage(env: Record<string, string> = {}, prefix = 
   else process.env.TMPDIR = TMPDIR;
   const served = await serveHandler(handler);
   const gateway = await startGateway(prefix, () => served.url);
-  const send = (key: string, body: object, signal?: AbortSignal) =>
+  const send = (key: string, body: object, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     fetch(`${served.url}/v1/chat/completions`, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json', 'X-Api-Key': key },
+      headers: { 'Content-Type': 'application/json', 'X-Api-Key': key, ...headers },
       body: JSON.stringify({ messages: [{ role: 'user', content: 'Why is the sky blue?' }], ...body }),
       ...(signal === undefined ? {} : { signal }),
     });
@@ -113,9 +113,9 @@ export async function startProxyPage(env: Record<string, string> = {}, prefix = 
     url: served.url,
     gateway,
     /** A call as a client makes it, read to its end; what fails on the way is how it ended. */
-    async call(key: string, body: object): Promise<string> {
+    async call(key: string, body: object, headers: Record<string, string> = {}): Promise<string> {
       try {
-        return await (await send(key, body)).text();
+        return await (await send(key, body, headers)).text();
       } catch (error) {
         return String(error);
       }
@@ -123,7 +123,7 @@ export async function startProxyPage(env: Record<string, string> = {}, prefix = 
     /** A call that has its first byte and is left open; `leave` is the caller's. */
     async hold(key: string, body: object) {
       const gone = new AbortController();
-      const answer = await send(key, { stream: true, ...body }, gone.signal);
+      const answer = await send(key, { stream: true, ...body }, {}, gone.signal);
       await answer.body!.getReader().read();
       return { leave: () => gone.abort() };
     },

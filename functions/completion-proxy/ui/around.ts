@@ -26,10 +26,12 @@ async function open() {
   const id = params().get('call');
   if (!id) return dialog.close();
   if (dialog.open && dialog.dataset.id === id) return;
-  let record = rows.find((row) => row.record.id === id)?.record;
+  // A request id from an answer or a log finds its call as well, the newest where callers use it twice.
+  const isIt = (one) => one.serial === id || one.id === id;
+  let record = rows.find((row) => isIt(row.record))?.record;
   for (let cursor, pages = 0; keeps && record === undefined && pages < 5; pages += 1) {
     const page = await get(new URLSearchParams({ format: 'json', text: id, limit: 20, ...(cursor ? { cursor } : {}) })).catch(() => ({ records: [], next: null }));
-    record = page.records.find((found) => found.id === id);
+    record = page.records.find(isIt);
     cursor = page.next;
     if (!cursor) break;
   }

@@ -3,7 +3,7 @@ export const past = String.raw`
 const pageSize = 50, maxRows = 200;
 let rows = [], next = null, isTrimmed = false, asking, arrived = [], missed = 0;
 const params = () => new URLSearchParams(location.search);
-const keyOf = (record) => record.id + ' ' + record.started_at;
+const keyOf = (record) => record.serial;
 const filterNames = ['text', 'model', 'caller', 'status', 'outcome', 'since', 'until'];
 function query(more) {
   const given = params();
@@ -16,7 +16,7 @@ function rowOf(record) {
   const tone = toneOf(record);
   const { input, output } = record.tokens;
   const before = failedBefore(record);
-  const opener = link(when(record.started_at), address({ call: record.id }), 'open');
+  const opener = link(when(record.started_at), address({ call: record.serial }), 'open');
   opener.title = record.started_at;
   const bar = el('span', 'bar', el('i', 'wait'), el('i', 'flow'));
   const row = el('tr', '',
