@@ -97,6 +97,11 @@ describe('nothing is added', () => {
       slowly(lines, { 'Content-Type': 'application/x-ndjson' }),
       { path: '/api/chat' },
     ],
+    [
+      'to the text of /completion, whose model is asked by ourselves',
+      slowly(pieces),
+      { path: '/completion', body: { prompt: 'hi' } },
+    ],
     ['to a path that is no model call', slowly(pieces), { path: '/v1/threads/runs' }],
   ])('%s', async (_, act, asked) => {
     const backend = await startBackend(act);
@@ -104,6 +109,14 @@ describe('nothing is added', () => {
     const { text } = await ask(proxy.url, asked);
     expect(text.length).toBeLessThan(1_000);
     expect(await bytesOf(proxy.url)).toBe(0);
+  });
+
+  it('to a stream that has a length, nor a ping', async () => {
+    const whole = pieces.join('');
+    const backend = await startBackend(slowly(pieces, { ...sse, 'Content-Length': whole.length }));
+    const proxy = await startProxy({ BACKEND_URL: backend.url, BACKEND_KIND: 'openai', SSE_PING_S: '0.05' });
+    const { answer, text } = await ask(proxy.url);
+    expect([answer.headers.get('content-length'), text]).toEqual([String(whole.length), whole]);
   });
 
   it('to what is compressed', async () => {
