@@ -181,7 +181,7 @@ describe('calls of every kind', () => {
 
   test('are told apart where their caller gave them one request id', async () => {
     for (const user of ['twin-one', 'twin-two', 'twin-three'])
-      await proxy.call('ada-key', { model: 'gpt-4o', user }, { 'X-Request-ID': 'twins' });
+      await proxy.call('ops-key', { model: 'gpt-4o', user }, { 'X-Request-ID': 'twins' });
     const page = await open('ops-key', '?text=twins');
     await rows(page).nth(2).waitFor();
     expect(await rows(page).count()).toBe(3);
