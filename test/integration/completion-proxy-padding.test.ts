@@ -22,7 +22,7 @@ const slowly =
   async (res) => {
     res.writeHead(200, headers);
     for (const [index, piece] of pieces.entries()) {
-      if (index > 0) await pause(120);
+      if (index > 0) await pause(250);
       res.write(piece);
     }
     res.end();
@@ -124,7 +124,7 @@ describe('nothing is added', () => {
     const backend = await startBackend(async (res) => {
       res.writeHead(200, { ...sse, 'Content-Encoding': 'gzip' });
       res.write(zipped.subarray(0, 20));
-      await pause(120);
+      await pause(250);
       res.end(zipped.subarray(20));
     });
     const proxy = await padded(backend.url);
@@ -136,7 +136,7 @@ describe('nothing is added', () => {
     const backend = await startBackend(async (res) => {
       res.writeHead(400, sse);
       res.write('data: {"error":"no"}\n\n');
-      await pause(120);
+      await pause(250);
       res.end(done);
     });
     const proxy = await padded(backend.url);
@@ -164,8 +164,8 @@ describe('a padded stream', () => {
       res.writeHead(200, { 'Content-Type': 'text/event-stream' });
       for (let at = 0; at < bytes.length; at += size) {
         res.write(bytes.subarray(at, at + size));
-        // Half a second for the whole, however it is cut.
-        if (Math.floor((at * 25) / bytes.length) < Math.floor(((at + size) * 25) / bytes.length)) await pause(20);
+        // Three quarters of a second for the whole, however it is cut.
+        if (Math.floor((at * 25) / bytes.length) < Math.floor(((at + size) * 25) / bytes.length)) await pause(30);
       }
       res.end();
     });
@@ -220,7 +220,7 @@ describe('a padded stream', () => {
     const backend = await startBackend(async (res) => {
       res.writeHead(200, { 'Content-Type': 'text/event-stream' });
       res.write(chatChunk('a'));
-      await pause(120);
+      await pause(250);
       res.write('data: {"half');
       await pause(20);
       res.destroy();
@@ -234,16 +234,16 @@ describe('a padded stream', () => {
   it('pushes its pings through as well, before there is an answer, and the next backend or an error may still follow', async () => {
     const backend = await startBackend(
       async (res) => {
-        await pause(300);
+        await pause(500);
         res.writeHead(200, { 'Content-Type': 'text/event-stream' });
         res.end(pieces.join(''));
       },
       async (res) => {
-        await pause(300);
+        await pause(500);
         res.writeHead(404, { 'Content-Type': 'application/json' }).end('{"error":{"message":"none"}}');
       },
     );
-    const proxy = await padded(backend.url, { SSE_PING_S: '0.1', RETRIES: '0' });
+    const proxy = await padded(backend.url, { SSE_PING_S: '0.2', RETRIES: '0' });
     const { text } = await ask(proxy.url);
     expect(text.startsWith(`: ping\n\n${padText}`)).toBe(true);
     expect(withoutPads(text).replaceAll(': ping\n\n', '')).toBe(pieces.join(''));
@@ -260,7 +260,7 @@ describe('a padded stream', () => {
       res.write(chatChunk('a'));
       await pause(300);
       res.write(chatChunk('b'));
-      await pause(120);
+      await pause(250);
       res.end(done);
     });
     const proxy = await padded(backend.url, { CANCEL_ON_DISCONNECT: 'false' });

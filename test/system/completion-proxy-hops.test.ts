@@ -42,7 +42,7 @@ describe.each([
       const kept = await mostKeptBack(source, url, { step: 256, total: 40_000 });
       // One hop has a buffer of 4 KiB; each further one waits for 32 KiB or the end of a chunk.
       expect(kept).toBeGreaterThan(count === 1 ? 3_500 : 20_000);
-      expect(await pushed(source, url, padBytes, 60)).toBe(60);
+      expect(await pushed(source, url, padBytes, 60, 2_000)).toBe(60);
       // The measurement can fail: half of one hop's buffer pushes nothing.
       expect(await pushed(source, url, 2_048, 10)).toBeLessThan(10);
     },
@@ -59,14 +59,15 @@ describe('the local gateway', () => {
     });
     closeLater(() => front.close());
     const measure = async (url: string) => ({
-      kept: await mostKeptBack(source, url, { step: 64, total: 40_000 }),
-      enough: await pushed(source, url, 10_240, 40),
+      // To 2 KiB, as what is under way at rest is seen by waiting.
+      kept: Math.round((await mostKeptBack(source, url, { step: 64, total: 40_000 })) / 2_048),
+      enough: await pushed(source, url, 10_240, 40, 2_000),
       // Now and then 32 KiB are full just then.
       isTooLittle: (await pushed(source, url, 4_096, 20)) < 10,
     });
     const ours = await measure(`${front.url}/function/source`);
     expect(ours).toEqual(await measure(go.url));
-    expect(ours).toEqual({ kept: 36_864, enough: 40, isTooLittle: true });
+    expect(ours).toEqual({ kept: 18, enough: 40, isTooLittle: true });
   });
 });
 

@@ -84,9 +84,15 @@ export async function mostKeptBack(source: Source, url: string, { step = 64, tot
 
 /**
  * How often, of `trials` in one stream, a pad of so many bytes brought an event out that was written before it, with up to
- * 8 KB of other events of 50 to 450 bytes in front of that one.
+ * 8 KB of other events of 50 to 450 bytes in front of that one. A pad that does not is given up after `patienceMs`.
  */
-export async function pushed(source: Source, url: string, padBytes: number, trials: number): Promise<number> {
+export async function pushed(
+  source: Source,
+  url: string,
+  padBytes: number,
+  trials: number,
+  patienceMs = 60,
+): Promise<number> {
   const random = createRandom(padBytes);
   const stream = await source.open(url);
   let sent = 0;
@@ -104,7 +110,8 @@ export async function pushed(source: Source, url: string, padBytes: number, tria
     }
     const wanted = sent;
     write(padBytes);
-    for (let look = 0; look < 20 && stream.received() < wanted; look += 1) await wait(2);
+    const deadline = performance.now() + patienceMs;
+    while (stream.received() < wanted && performance.now() < deadline) await wait(2);
     if (stream.received() >= wanted) through += 1;
   }
   stream.close();
