@@ -112,20 +112,22 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     });
   }
 
-  function checkModel({ models }: Policy, { isLlm, method, requestedModel }: CallFacts) {
+  function checkRoute(policy: Policy, { isLlm, method, requestedModel }: CallFacts) {
+    const { models, tokensPerMinute, dailyBudgetNanoUsd } = policy;
+    const isHeld = models !== undefined || tokensPerMinute !== undefined || dailyBudgetNanoUsd !== undefined;
+    // What cannot be held against the list, or is not counted, is not let past it.
+    if (isHeld && !isLlm && method !== 'GET' && method !== 'HEAD') {
+      throw new HttpError(403, 'This key is for the routes of models only', { code: 'path_not_allowed' });
+    }
     if (models === undefined) return;
     if (requestedModel !== undefined) {
       if (!models.matches(requestedModel)) throw notFound(requestedModel, [...models.texts]);
       return;
     }
-    // What cannot be held against the list is not let past it.
     if (isLlm) {
       throw new HttpError(400, 'This key is for some models only: name the "model" at the beginning of the body', {
         code: 'model_required',
       });
-    }
-    if (method !== 'GET' && method !== 'HEAD') {
-      throw new HttpError(403, 'This key is for the routes of models only', { code: 'path_not_allowed' });
     }
   }
 
@@ -139,7 +141,7 @@ export function createLimits({ policies, addShared, now, onStoreError }: LimitsO
     admit(facts) {
       const account = accountOf(facts.caller.name);
       if (account === undefined) return;
-      checkModel(account.policy, facts);
+      checkRoute(account.policy, facts);
       if (!facts.isLlm) return;
       const { requests, tokens, budget } = account;
       const at = now();

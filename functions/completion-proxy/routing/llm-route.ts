@@ -49,7 +49,24 @@ export function findLlmRoute(method: string, path: string): LlmRoute | undefined
   return lastRoute;
 }
 
-function routeOn(path: string): LlmRoute | undefined {
+/** As a backend may read it: several decode it, overlook case, and take a slash more or less for nothing. */
+function asRead(path: string): string {
+  let text = path;
+  try {
+    text = decodeURIComponent(path);
+  } catch {
+    // As it came.
+  }
+  return text
+    .toLowerCase()
+    .replace(/;[^/]*/g, '')
+    .replace(/\/+/g, '/')
+    .replace(/(?<=.)\/$/, '');
+}
+
+/** Whoever could write a path that a backend understands and we do not would use models uncounted. */
+function routeOn(given: string): LlmRoute | undefined {
+  const path = asRead(given);
   const ollama = ollamaRoutes.get(path);
   if (ollama !== undefined) return ollama;
   const last = path.lastIndexOf('/');

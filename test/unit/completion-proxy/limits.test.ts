@@ -65,6 +65,20 @@ describe('the limits of a caller', () => {
     limits.admit({ ...other, method: 'GET' });
   });
 
+  it('let nothing past tokens and budgets that is not counted', () => {
+    const policies = parsePolicies(
+      '{"t": {"tokens_per_minute": 5}, "b": {"daily_budget_usd": 1}, "r": {"admin": true}}',
+    );
+    const limits = createLimits({ policies, addShared: undefined, now: () => time });
+    const batch = { requestedModel: undefined, isLlm: false, path: '/v1/batches' };
+    for (const name of ['t', 'b']) {
+      expect(refusal(() => limits.admit(facts(name, batch))).code).toBe('path_not_allowed');
+      limits.admit(facts(name, { ...batch, method: 'GET' }));
+      limits.admit(facts(name, { requestedModel: undefined }));
+    }
+    limits.admit(facts('r', batch));
+  });
+
   it('count requests in the minute, and say when the next one begins', () => {
     const limits = open();
     time += 15_000;
