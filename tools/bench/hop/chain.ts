@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** `contains`: of-watchdog and faas-netes; `exact`: the provider of faasd; `prefix`: the gateway of the Community Edition. */
@@ -18,6 +19,7 @@ export function buildHop(): string | undefined {
   } catch {
     return undefined;
   }
+  mkdirSync(dirname(program), { recursive: true });
   execFileSync('go', ['build', '-o', program, '.'], {
     cwd: import.meta.dirname,
     // Nothing but the standard library, without a C compiler and without a network.
