@@ -14,7 +14,14 @@ const priceNames = {
   input_cost_per_image_token: 'image_input',
 } as const;
 
-type Price = { [Type in keyof Required<Tokens>]?: PicoUsd };
+type Rates = { [Type in keyof Required<Tokens>]?: PicoUsd };
+
+interface Price extends Rates {
+  /** What holds instead, for the whole call, once its input is longer; the longest first. */
+  tiers?: { above: number; rates: Rates }[];
+}
+
+const tierName = /^(.+)_above_(\d{1,6})k_tokens$/;
 
 /** The price of each model; names are compared as they are written, then without what stands before the last slash. */
 export type Prices = ReadonlyMap<string, Price>;
@@ -22,17 +29,25 @@ export type Prices = ReadonlyMap<string, Price>;
 function toPrice(table: string, model: string, given: unknown): Price {
   if (typeof given !== 'object' || given === null) throw new ConfigError([`${table}: ${model} must be an object`]);
   const price: Price = {};
+  const tiers = new Map<number, Rates>();
   for (const [name, value] of Object.entries(given)) {
-    const type = priceNames[name as keyof typeof priceNames];
+    const [, plain = name, thousands] = tierName.exec(name) ?? [];
+    const type = priceNames[plain as keyof typeof priceNames];
     if (type === undefined || value === null) continue;
     try {
       if (typeof value !== 'number' && typeof value !== 'string') throw new RangeError();
       const usd = parseUsd(value);
       if (usd < 0n) throw new RangeError();
-      price[type] = usd;
+      const above = Number(thousands) * 1_000;
+      const rates = thousands === undefined ? price : (tiers.get(above) ?? {});
+      rates[type] = usd;
+      if (thousands !== undefined) tiers.set(above, rates);
     } catch {
       throw new ConfigError([`${table}: ${name} of ${model} must be USD per token, such as 0.00000015`]);
     }
+  }
+  if (tiers.size > 0) {
+    price.tiers = [...tiers].map(([above, rates]) => ({ above, rates })).toSorted((a, b) => b.above - a.above);
   }
   return price;
 }
@@ -74,13 +89,19 @@ const parts = [
   ['audio_output', 'output'],
 ] as const;
 
+function ratesFor({ input = 0, cached_input = 0, cache_creation = 0 }: Tokens, price: Price, additive: boolean): Rates {
+  const length = input + (additive ? cached_input + cache_creation : 0);
+  return { ...price, ...price.tiers?.find(({ above }) => length > above)?.rates };
+}
+
 /**
  * What a call costs. A part of the input or the output with a price of its own is charged by it and taken out of the
  * whole; `additive` (Anthropic) means that the cached parts were never in it. A part without a price costs what its whole
  * costs. undefined where the price of something that was counted is not known: never a cost that is too low.
  */
-export function costOf(tokens: Tokens, price: Price | undefined, additive: boolean): PicoUsd | undefined {
-  if (price === undefined) return undefined;
+export function costOf(tokens: Tokens, found: Price | undefined, additive: boolean): PicoUsd | undefined {
+  if (found === undefined) return undefined;
+  const price = found.tiers === undefined ? found : ratesFor(tokens, found, additive);
   const left = { input: tokens.input ?? 0, output: tokens.output ?? 0 };
   let cost = 0n;
   for (const [part, whole] of parts) {

@@ -21,14 +21,26 @@ function present(tokens: { [Type in keyof Tokens]: number | undefined }): Tokens
   return counted;
 }
 
+/**
+ * Gemini's and xAI's speakers of this form count what a model thought in the total alone: it is output, and charged so.
+ */
+function wholeOutput(input: number | undefined, output: number | undefined, total: number | undefined) {
+  if (input === undefined || output === undefined || total === undefined) return output;
+  return Math.max(output, total - input);
+}
+
 /** `usage` of chat completions, completions and embeddings, and with other names of responses and images. */
 function fromOpenAi(usage: Json): Tokens | undefined {
   // Transcriptions have it in the singular.
   const input = object(usage.prompt_tokens_details ?? usage.input_tokens_details ?? usage.input_token_details);
   const output = object(usage.completion_tokens_details ?? usage.output_tokens_details);
+  const [asked, told] = [
+    count(usage.prompt_tokens) ?? count(usage.input_tokens),
+    count(usage.completion_tokens) ?? count(usage.output_tokens),
+  ];
   return present({
-    input: count(usage.prompt_tokens) ?? count(usage.input_tokens),
-    output: count(usage.completion_tokens) ?? count(usage.output_tokens),
+    input: asked,
+    output: wholeOutput(asked, told, count(usage.total_tokens)),
     cached_input: count(input.cached_tokens),
     cache_creation: count(input.cache_write_tokens),
     reasoning: count(output.reasoning_tokens),

@@ -48,6 +48,26 @@ describe('the cost of a call', () => {
     expect(usd({ input: 10, cache_creation: 4 }, price, true)).toBe(usd({ input: 14 }, price, true));
   });
 
+  it('is that of long prompts once the input is longer, for the whole call', () => {
+    const price = findPrice(
+      readPrices({
+        long: {
+          input_cost_per_token: 1e-6,
+          output_cost_per_token: 1e-5,
+          input_cost_per_token_above_200k_tokens: 2e-6,
+          output_cost_per_token_above_200k_tokens: 1.5e-5,
+          input_cost_per_token_above_1000k_tokens: 4e-6,
+          cache_creation_input_token_cost_above_1hr: 1,
+        },
+      }),
+      'long',
+    );
+    expect(usd({ input: 200_000, output: 1 }, price, false)).toBe('0.20001');
+    expect(usd({ input: 200_001, output: 1 }, price, false)).toBe('0.400017');
+    expect(usd({ input: 1, cached_input: 200_000, output: 1 }, price, true)).toBe('0.400017');
+    expect(usd({ input: 1_000_001, output: 1 }, price, false)).toBe('4.000014');
+  });
+
   it('is unknown for a model without a price, or when a price of what was counted is missing', () => {
     expect(usd({ input: 1 }, findPrice(prices, 'nobody'), false)).toBeNull();
     expect(usd({ input: 1, output: 1 }, findPrice(prices, 'embed'), false)).toBeNull();

@@ -116,6 +116,20 @@ const examples: Example[] = [
     },
   },
   {
+    name: 'what a model of Gemini or xAI thought, which is in the total alone',
+    dialect: 'chat',
+    form: 'body',
+    text: JSON.stringify({
+      usage: {
+        prompt_tokens: 5,
+        completion_tokens: 9,
+        total_tokens: 114,
+        completion_tokens_details: { reasoning_tokens: 100 },
+      },
+    }),
+    told: { tokens: { input: 5, output: 109, reasoning: 100 }, isFailed: false },
+  },
+  {
     name: 'a transcription, whose details have a name in the singular',
     dialect: 'chat',
     form: 'body',
