@@ -9,6 +9,7 @@ import { watchHealth } from './backends/health.ts';
 import { isGlob } from './backends/patterns.ts';
 import { createPools } from './backends/pools.ts';
 import { createUpstream } from './backends/upstream.ts';
+import { entriesForNobody } from './callers/policy.ts';
 import type { CompletionKind } from './completion/dialects.ts';
 import { createGenerate } from './completion/generate.ts';
 import type { Config } from './config.ts';
@@ -66,6 +67,9 @@ export function createProxy(
     redact: settings.HISTORY_REDACT,
   });
   const ownLog = alerts.watch(createLogger({ level: settings.LOG_LEVEL }));
+  const { CALLERS, AUTH } = settings;
+  const nobody = entriesForNobody(CALLERS, settings['function-api-key'].read() ?? '', AUTH.includes('none'));
+  if (nobody.length > 0) ownLog.warn('CALLERS names keys that are not in function-api-key', { callers: nobody });
   const pools = createPools();
   const upstreams = backends.map((backend) =>
     createUpstream(backend, {

@@ -33,6 +33,9 @@ function parseKeys(lines: string): KnownKey[] {
   });
 }
 
+/** The names of the keys in the secret `function-api-key`. */
+export const keyNames = (lines: string): string[] => parseKeys(lines).map(({ name }) => name);
+
 // The secret is the same text on every call until it is rotated.
 let parsed: { lines: string; keys: KnownKey[] } = { lines: '', keys: [] };
 const presentedRoom = Buffer.alloc(room + 4);

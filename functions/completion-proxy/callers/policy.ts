@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { keyNames } from '#shared/auth/keys.ts';
 import { ConfigError } from '#shared/errors.ts';
 import { parseUsd } from '#shared/money.ts';
 import { createPatterns, type Patterns } from '../backends/patterns.ts';
@@ -69,4 +70,13 @@ export function parsePolicies(text: string): Policies {
       },
     ]),
   );
+}
+
+/**
+ * Entries that hold for nobody, most of all misspelt ones: the key that was meant has no limits. `lines` is the secret
+ * `function-api-key`, which may get such a key later.
+ */
+export function entriesForNobody(policies: Policies, lines: string, isOpen: boolean): string[] {
+  const names = new Set(['*', ...keyNames(lines), ...(isOpen ? ['anonymous'] : [])]);
+  return [...policies.keys()].filter((name) => !names.has(name));
 }

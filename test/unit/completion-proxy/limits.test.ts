@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { HttpError } from '#shared/errors.ts';
 import { createLimits } from '../../../functions/completion-proxy/callers/limits.ts';
-import { parsePolicies } from '../../../functions/completion-proxy/callers/policy.ts';
+import { entriesForNobody, parsePolicies } from '../../../functions/completion-proxy/callers/policy.ts';
 import type { CallFacts } from '../../../functions/completion-proxy/road/observer.ts';
 import { makeRecord } from '../../support/call-record.ts';
 
@@ -149,6 +149,12 @@ describe('the limits of a caller', () => {
 });
 
 describe('CALLERS', () => {
+  it('is told apart from the keys that there are: a misspelt entry leaves the key that was meant without limits', () => {
+    const policies = parsePolicies('{"alice": {}, "alcie": {}, "anonymous": {}, "*": {}}');
+    expect(entriesForNobody(policies, 'alice:k-1\nbob:k-2', false)).toEqual(['alcie', 'anonymous']);
+    expect(entriesForNobody(policies, '', true)).toEqual(['alice', 'alcie']);
+  });
+
   it.each([
     ['{', 'is not JSON'],
     ['{"a": {"models": []}}', 'CALLERS.a.models'],
