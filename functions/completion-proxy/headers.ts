@@ -15,6 +15,15 @@ const hopByHop = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+/** What stays here of an answer: a backend that sends back what it was sent would tell its callers our credential. */
+const notForCallers: ReadonlySet<string> = new Set([
+  ...hopByHop,
+  'authorization',
+  'x-api-key',
+  'api-key',
+  'x-goog-api-key',
+  'xi-api-key',
+]);
 const none: ReadonlySet<string> = new Set();
 
 function namedInConnection(raw: readonly string[]): ReadonlySet<string> {
@@ -136,7 +145,7 @@ export function toCallerHeaders(
     const name = raw[index]!;
     const value = raw[index + 1]!;
     const lower = name.toLowerCase();
-    if (hopByHop.has(lower) || named.has(lower)) continue;
+    if (notForCallers.has(lower) || named.has(lower)) continue;
     // The wrapper would take a backend's X-Call-Id for ours.
     if (lower === 'x-call-id' || (trace !== undefined && lower === 'traceparent')) continue;
     if (withoutCors && lower.startsWith('access-control-')) continue;

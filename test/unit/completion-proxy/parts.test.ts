@@ -123,6 +123,22 @@ describe('header fields', () => {
     expect(toCallerHeaders(raw, { callId: 'c' }).join('|')).toBe('Set-Cookie,a|Set-Cookie,b|X-Request-ID,c');
     expect(toCallerHeaders(['x-request-id', 'theirs'], { callId: 'c' }).join('|')).toBe('x-request-id,theirs');
   });
+
+  it('of the answer tell no credential, though a backend sends back what it was sent', () => {
+    const echoed = [
+      'Authorization',
+      'Bearer sk',
+      'x-api-key',
+      'sk',
+      'Api-Key',
+      'sk',
+      'X-Goog-Api-Key',
+      'sk',
+      'X-A',
+      'a',
+    ];
+    expect(toCallerHeaders(echoed, { callId: 'c' }).join('|')).toBe('X-A,a|X-Request-ID,c');
+  });
 });
 
 describe('error body', () => {
