@@ -105,6 +105,21 @@ function openTraceSink(
   );
 }
 
+/** What is asked for and does not hold with a store in `/tmp`. */
+export function offWithoutStore({
+  CALLERS,
+  USAGE_WEBHOOK_URL,
+}: Pick<Settings, 'CALLERS' | 'USAGE_WEBHOOK_URL'>): string[] {
+  const isLimited = [...CALLERS.values()].some(
+    ({ requestsPerMinute, tokensPerMinute, dailyBudgetNanoUsd }) =>
+      requestsPerMinute !== undefined || tokensPerMinute !== undefined || dailyBudgetNanoUsd !== undefined,
+  );
+  return [
+    ...(isLimited ? ['limits and budgets are counted by each replica alone, since its start'] : []),
+    ...(USAGE_WEBHOOK_URL === undefined ? [] : ['usage records that nobody took are gone with their replica']),
+  ];
+}
+
 export function openAccounting(settings: Settings, parts: AccountingParts): Accounting {
   const { upstreams, journal, log, now, clock } = parts;
   const store = openStore({ name: 'completion-proxy', url: settings['store-url']?.read() });
@@ -118,6 +133,8 @@ export function openAccounting(settings: Settings, parts: AccountingParts): Acco
         : { sentUpTo: () => readSentUpTo(store), onLost: (records) => metrics.lost('webhook', records) },
     maxWaiting: parts.maxWaiting,
   });
+  const off = store.durable ? [] : offWithoutStore(settings);
+  if (off.length > 0) log.warn('no lasting store (STORE_URL): these promises are off', { off });
   let storeFailed = false;
   const limits = createLimits({
     policies: settings.CALLERS,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HttpError } from '#shared/errors.ts';
+import { offWithoutStore } from '../../../functions/completion-proxy/accounting.ts';
 import { createLimits } from '../../../functions/completion-proxy/callers/limits.ts';
 import { entriesForNobody, parsePolicies } from '../../../functions/completion-proxy/callers/policy.ts';
 import type { CallFacts } from '../../../functions/completion-proxy/road/observer.ts';
@@ -149,6 +150,16 @@ describe('the limits of a caller', () => {
 });
 
 describe('CALLERS', () => {
+  it('has limits that a store in the temporary folder does not hold for a day, and that is said', () => {
+    const off = (text: string, USAGE_WEBHOOK_URL?: string) =>
+      offWithoutStore({ CALLERS: parsePolicies(text), USAGE_WEBHOOK_URL });
+    expect(off('{"a": {"models": ["m"], "admin": true}}')).toEqual([]);
+    expect(off('{"a": {"daily_budget_usd": 1}}', 'http://lago')).toEqual([
+      expect.stringContaining('budgets'),
+      expect.stringContaining('usage records'),
+    ]);
+  });
+
   it('is told apart from the keys that there are: a misspelt entry leaves the key that was meant without limits', () => {
     const policies = parsePolicies('{"alice": {}, "alcie": {}, "anonymous": {}, "*": {}}');
     expect(entriesForNobody(policies, 'alice:k-1\nbob:k-2', false)).toEqual(['alcie', 'anonymous']);
