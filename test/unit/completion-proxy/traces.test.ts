@@ -176,6 +176,12 @@ describe('the exporter of traces', () => {
     expect(parseOtlpHeaders(undefined)).toEqual({});
   });
 
+  it('is our own, as the notices and the metrics are: no SDK of theirs is among the packages', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(import.meta.dirname, '../../../package.json'), 'utf8'));
+    expect(Object.keys(dependencies)).toContain('undici');
+    expect(Object.keys(dependencies).join(' ')).not.toMatch(/opentelemetry|honeybadger|prom-client|pino|winston/);
+  });
+
   it('is loaded with the first span only: no file imports it at start', () => {
     const folder = join(import.meta.dirname, '../../../functions/completion-proxy');
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
