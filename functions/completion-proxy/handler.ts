@@ -8,7 +8,6 @@ import { timesPassed, toCallerHeaders } from './headers.ts';
 import { noBackend } from './own/models.ts';
 import type { FindRoute, OwnRoute } from './own/routes.ts';
 import type { Road } from './road/road.ts';
-import { toShortText } from './road/short-text.ts';
 
 export interface ProxyParts {
   upstreams: readonly Upstream[];
@@ -52,26 +51,27 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   const path = isPrefixed ? event.path.slice(proxyPrefix.length) : event.path;
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   const call = { method, target, path, headers, rawHeaders, body, hasBody, caller, callId, signal, log };
+  // A short body comes with its head, and is there when the parser has had its turn: nobody has to listen for it then.
+  if (hasBody) await undefined;
   const answer = await parts.road(call);
   let fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors, trace: answer.trace });
   const limits = parts.limits.headers(caller.name);
   if (limits.length > 0) fields = fields.filter(([name]) => !isRateLimit(name)).concat(limits);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
-  const told = toShortText(answer.takeBody(), answer.rawHeaders);
-  return { status: answer.status, headers: fields, body: told, trailers: answer.trailers };
+  fields.push(['X-Call-Id', callId]);
+  return { status: answer.status, headers: fields, body: answer.takeBody(), trailers: answer.trailers };
 }
 
 export const createProxyHandler =
   (parts: ProxyParts): FunctionHandler =>
-  async (event, context) => {
+  (event, context) => {
     // It shows no credential: nothing of a backend's may be spent on it.
     if (context.caller.method === 'scheduled-tick') {
       throw new HttpError(404, 'This function has nothing to do on a schedule', { code: 'no_schedule' });
     }
     const found = parts.findRoute(event.path);
-    // Awaited: a promise that is returned as it is takes three turns of the microtask queue.
-    if (found === undefined) return await passThrough(event, context, parts);
+    if (found === undefined) return passThrough(event, context, parts);
     const { route } = found;
     if (route === undefined) throw new HttpError(404, 'There is no such route', { code: 'no_such_route' });
     if (route.isShared === true && event.method !== route.method && !event.path.startsWith('/_proxy')) {

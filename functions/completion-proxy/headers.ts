@@ -15,6 +15,8 @@ const hopByHop = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+/** Beside those, what is ours to say to a backend. Expect is between us and the caller: the server has answered 100 by now. */
+const oursToBackends = new Set([...hopByHop, 'host', 'expect', 'x-request-id', 'via']);
 /** What stays here of an answer: a backend that sends back what it was sent would tell its callers our credential. */
 const notForCallers: ReadonlySet<string> = new Set([
   ...hopByHop,
@@ -24,20 +26,34 @@ const notForCallers: ReadonlySet<string> = new Set([
   'x-goog-api-key',
   'xi-api-key',
 ]);
-const none: ReadonlySet<string> = new Set();
 
-function namedInConnection(raw: readonly string[]): ReadonlySet<string> {
-  let named: Set<string> | undefined;
-  for (let index = 0; index < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() !== 'connection') continue;
-    const value = raw[index + 1] ?? '';
-    if (/^(keep-alive|close)$/i.test(value)) continue;
-    named ??= new Set();
-    for (const name of value.split(',')) named.add(name.trim().toLowerCase());
-  }
-  return named ?? none;
+const known = new Map<string, string>();
+
+/** Names are few and come with each call: to find one in a map takes half as long as to write it small again. */
+function toLower(name: string): string {
+  const found = known.get(name);
+  if (found !== undefined) return found;
+  const lower = name.toLowerCase();
+  // Callers can make any number of them. A copy: this one may be a piece of a whole head, which would stay in memory.
+  if (known.size < 500) known.set(Buffer.from(name, 'latin1').toString('latin1'), lower);
+  return lower;
 }
 
+/** What Connection names, where it names more than itself. */
+function namedInConnection(raw: readonly string[]): ReadonlySet<string> | undefined {
+  let named: Set<string> | undefined;
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index]!;
+    if (name.length !== 10 || toLower(name) !== 'connection') continue;
+    const value = raw[index + 1] ?? '';
+    if (value === 'keep-alive' || value === 'close') continue;
+    named ??= new Set();
+    for (const other of value.split(',')) named.add(other.trim().toLowerCase());
+  }
+  return named;
+}
+
+const none: ReadonlySet<string> = new Set();
 const authorizationOnly: ReadonlySet<string> = new Set(['authorization']);
 const apiKeyOnly: ReadonlySet<string> = new Set(['x-api-key']);
 const bothKeys: ReadonlySet<string> = new Set(['authorization', 'x-api-key']);
@@ -101,13 +117,11 @@ export function toBackendHeaders(
   const kept: string[] = [];
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
-    const lower = name.toLowerCase();
-    // Expect is between us and the caller: the server has answered 100 by now.
-    if (lower === 'host' || lower === 'expect' || lower === 'x-request-id' || lower === 'via') continue;
+    const lower = toLower(name);
+    if (oursToBackends.has(lower) || own.has(lower) || named?.has(lower) === true) continue;
     if (isBodyAtHand && lower === 'content-length') continue;
     if (isRead && lower === 'accept-encoding') continue;
     if (trace !== undefined && (lower === 'traceparent' || lower === 'tracestate')) continue;
-    if (hopByHop.has(lower) || named.has(lower) || own.has(lower)) continue;
     if (key !== undefined && (lower === 'authorization' || lower === 'x-api-key' || lower === 'api-key')) continue;
     kept.push(name, raw[index + 1]!);
   }
@@ -144,8 +158,8 @@ export function toCallerHeaders(
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
     const value = raw[index + 1]!;
-    const lower = name.toLowerCase();
-    if (notForCallers.has(lower) || named.has(lower)) continue;
+    const lower = toLower(name);
+    if (notForCallers.has(lower) || named?.has(lower) === true) continue;
     // The wrapper would take a backend's X-Call-Id for ours.
     if (lower === 'x-call-id' || (trace !== undefined && lower === 'traceparent')) continue;
     if (withoutCors && lower.startsWith('access-control-')) continue;

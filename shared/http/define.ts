@@ -11,7 +11,10 @@ export interface CallContext extends FunctionContext {
   caller: Caller;
 }
 
-export type FunctionHandler = (event: FunctionEvent, context: CallContext) => Promise<FunctionResponse>;
+export type FunctionHandler = (
+  event: FunctionEvent,
+  context: CallContext,
+) => FunctionResponse | Promise<FunctionResponse>;
 
 export interface FunctionOptions {
   authenticate: Authenticate;
@@ -33,10 +36,13 @@ const defaultErrorBody = ({ message, code, more }: Problem, callId: string) => (
   call_id: callId,
 });
 
+const isCallId = ([name]: readonly string[]) => name?.length === 9 && name.toLowerCase() === 'x-call-id';
+
 function withCallId(response: FunctionResponse, callId: string): FunctionResponse {
   const { headers = {} } = response;
   if (Array.isArray(headers)) {
-    const named = headers.some(([name]) => name.length === 9 && name.toLowerCase() === 'x-call-id');
+    // Who names it does so at the end.
+    const named = isCallId(headers.at(-1) ?? []) || headers.some(isCallId);
     return named ? response : { ...response, headers: [...headers, ['X-Call-Id', callId]] };
   }
   const named = Object.keys(headers).some((name) => name.toLowerCase() === 'x-call-id');
@@ -86,16 +92,16 @@ export function defineFunction(options: FunctionOptions, handler: FunctionHandle
         : toProblem(error);
       response = json(problem.status, errorBody(problem, context.callId, event), problem.headers);
     }
-    const fields = {
+    const fields: Record<string, unknown> = {
       method: event.method,
       path: event.path,
       status: response.status,
       caller: caller?.name,
       duration_ms: Math.round(clock() - startedAt),
-      // A refusal is a sentence; only a fault is worth its stack.
-      ...(failure instanceof HttpError ? { refused: failure.message } : {}),
-      ...(failure === undefined || failure instanceof HttpError ? {} : { error: failure }),
     };
+    // A refusal is a sentence; only a fault is worth its stack.
+    if (failure instanceof HttpError) fields.refused = failure.message;
+    else if (failure !== undefined) fields.error = failure;
     if (response.status >= 500) context.log.error('call failed', fields);
     else context.log.info('call', fields);
     return withCallId(response, context.callId);

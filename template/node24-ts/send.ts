@@ -70,6 +70,15 @@ function sendStream(response: ServerResponse, { body, trailers }: { body: Readab
   response.once('close', () => body.destroy());
 }
 
+/** With its head it fits what Node writes from its stack. */
+const maxTextBytes = 15 * 1024;
+
+/** Short bytes as a text of as many characters, which node:http sends in one write with the head: a tenth of a call less. */
+function endWithBytes(response: ServerResponse, bytes: Uint8Array) {
+  if (bytes.length > maxTextBytes) response.end(bytes);
+  else response.end(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1'), 'latin1');
+}
+
 /** Throws what node:http throws for a bad status or header, before anything is sent. */
 export function sendResponse(isHead: boolean, response: ServerResponse, result: FunctionResponse, log: Logger): void {
   const { status, body } = result;
@@ -95,7 +104,8 @@ export function sendResponse(isHead: boolean, response: ServerResponse, result: 
     stream?.on('error', () => {}).destroy();
     response.end();
   } else if (stream === undefined) {
-    response.end(body);
+    if (body instanceof Uint8Array) endWithBytes(response, body);
+    else response.end(body as string | undefined);
   } else {
     // A chunk that is there already takes the head with it, in one write. Else the head goes alone, unless it has bytes
     // beyond ASCII: flushHeaders() writes UTF-8 and would spell them twice.

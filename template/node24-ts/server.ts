@@ -9,14 +9,28 @@ import { parseGoDuration, parseServerSettings } from './settings.ts';
 /** Safe in a log line and in a header. */
 const safeCallId = /^[\w.:-]{1,128}$/;
 
-const hex = (digits: number) =>
-  Math.floor(Math.random() * 16 ** digits)
-    .toString(16)
-    .padStart(digits, '0');
+const idBytes = 16;
+// Random bytes are made in stock: one id at a time costs three times as much.
+const randomWords = new Uint32Array(1_024);
+const randomBytes = Buffer.from(randomWords.buffer);
+let usedBytes = randomBytes.length;
 
-/** A UUID that no other call has. It is no secret, as callers choose theirs, so node:crypto (5 ms to load) has no part in it. */
-const createCallId = () =>
-  `${hex(8)}-${hex(4)}-4${hex(3)}-${(8 + Math.floor(Math.random() * 4)).toString(16)}${hex(3)}-${hex(12)}`;
+/**
+ * A UUID (version 4) that no other call has. It is no secret, as callers choose theirs, so node:crypto (5 ms to load) has
+ * no part in it.
+ */
+function createCallId(): string {
+  if (usedBytes === randomBytes.length) {
+    for (let index = 0; index < randomWords.length; index += 1) randomWords[index] = Math.random() * 2 ** 32;
+    usedBytes = 0;
+  }
+  const at = usedBytes;
+  usedBytes += idBytes;
+  randomBytes[at + 6] = (randomBytes[at + 6]! & 0x0f) | 0x40;
+  randomBytes[at + 8] = (randomBytes[at + 8]! & 0x3f) | 0x80;
+  const hex = randomBytes.toString('hex', at, usedBytes);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
 
 function readCallId({ headers }: IncomingMessage): string {
   const requestId = headers['x-request-id'];

@@ -30,6 +30,7 @@ type State =
   | 'dropping'
   | 'done';
 
+const onlyOnce = { once: true };
 const maxDropped = 64 * 1024;
 const maxCollected = 256 * 1024;
 const tooLong = () => new UpstreamError('The backend', 'invalid_response', 'the answer is too long for one event');
@@ -85,7 +86,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     const { firstByteMs, totalMs } = this.#upstream.backend.timeouts;
     const { signal } = this.#call.request;
     // Never removed, which would cost as much again: the signal goes with the call, and a settled attempt does nothing.
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    signal.addEventListener('abort', this, onlyOnce);
     this.#patience.begin(firstByteMs, totalMs);
     this.#call.observer?.attemptStarted?.(this.attempt);
     if (signal.aborted) {
@@ -314,7 +315,10 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held, 
     this.#controller?.resume();
   }
 
-  #onAbort = () => this.callerLeft();
+  /** The signal's one event. */
+  handleEvent(): void {
+    this.callerLeft();
+  }
 
   callerLeft(): void {
     if (this.#isSettled) return;

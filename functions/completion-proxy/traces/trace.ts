@@ -16,15 +16,31 @@ export interface Trace {
 const stock = Buffer.alloc(4_096);
 let used = stock.length;
 
-/** Never all zeros, which is no id. */
 function randomHex(bytes: number): string {
   if (used + bytes > stock.length) {
     randomFillSync(stock);
     used = 0;
   }
-  const hex = stock.toString('hex', used, used + bytes);
   used += bytes;
-  return /[^0]/.test(hex) ? hex : randomHex(bytes);
+  return stock.toString('hex', used - bytes, used);
+}
+
+const zeros = '0'.repeat(32);
+/** All zeros are no id. */
+const isId = (hex: string) => !zeros.startsWith(hex);
+
+function createSpanId(): string {
+  const hex = randomHex(8);
+  return isId(hex) ? hex : createSpanId();
+}
+
+/** A trace that begins here: both ids in one go, since there is one for each call. */
+function createTrace(): Trace {
+  const hex = randomHex(24);
+  const traceId = hex.slice(0, 32);
+  const spanId = hex.slice(32);
+  if (!isId(traceId) || !isId(spanId)) return createTrace();
+  return { traceId, parentId: undefined, spanId, flags: '01', state: undefined };
 }
 
 const form = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?=$|-)/;
@@ -34,7 +50,7 @@ const maxStateMembers = 32;
 function parseParent(text: string) {
   const [, version, traceId = '', parentId = '', flags = ''] = form.exec(text) ?? [];
   if (version === undefined || version === 'ff' || (version === '00' && text.length !== 55)) return undefined;
-  if (!/[^0]/.test(traceId) || !/[^0]/.test(parentId)) return undefined;
+  if (!isId(traceId) || !isId(parentId)) return undefined;
   // Sampled and random are the flags that there are.
   return { traceId, parentId, flags: (Number.parseInt(flags, 16) & 3).toString(16).padStart(2, '0') };
 }
@@ -42,13 +58,10 @@ function parseParent(text: string) {
 /** The caller's trace with a span of our own in it, or a new one, sampled, where none came or what came is not valid. */
 export function readTrace({ traceparent, tracestate }: IncomingHttpHeaders): Trace {
   const parent = typeof traceparent === 'string' ? parseParent(traceparent.trim()) : undefined;
-  const spanId = randomHex(8);
-  if (parent === undefined) {
-    return { traceId: randomHex(16), parentId: undefined, spanId, flags: '01', state: undefined };
-  }
+  if (parent === undefined) return createTrace();
   const given = String(tracestate ?? '');
   const state = given !== '' && given.split(',').length <= maxStateMembers ? given : undefined;
-  return { ...parent, spanId, state };
+  return { ...parent, spanId: createSpanId(), state };
 }
 
 export const toTraceparent = ({ traceId, spanId, flags }: Trace) => `00-${traceId}-${spanId}-${flags}`;
