@@ -21,8 +21,6 @@ export interface ProxyParts {
 }
 
 const maxTimesPassed = 5;
-/** What a backend tells of our account there is not what its caller may do here: clients pace themselves by these. */
-const isRateLimit = (name: string) => name.length > 12 && name.slice(0, 12).toLowerCase() === 'x-ratelimit-';
 const proxyPrefix = '/proxy';
 
 /** Answers by a route of ours. Throws HttpError 405 `method_not_allowed`. */
@@ -54,9 +52,15 @@ async function passThrough(event: FunctionEvent, context: CallContext, parts: Pr
   // A short body comes with its head, and is there when the parser has had its turn: nobody has to listen for it then.
   if (hasBody) await undefined;
   const answer = await parts.road(call);
-  let fields = toCallerHeaders(answer.rawHeaders, { callId, withoutCors: parts.withoutCors, trace: answer.trace });
   const limits = parts.limits.headers(caller.name);
-  if (limits.length > 0) fields = fields.filter(([name]) => !isRateLimit(name)).concat(limits);
+  const fields = toCallerHeaders(answer.rawHeaders, {
+    callId,
+    withoutCors: parts.withoutCors,
+    // What a backend tells of our account there is not what its caller may do here: clients pace themselves by these.
+    withoutLimits: limits.length > 0,
+    trace: answer.trace,
+  });
+  for (const field of limits) fields.push(field);
   // Clients retry as well: what we could not get over is not better for being asked three times as often.
   if (answer.isFinalFailure && answer.attempts > 1) fields.push(['x-should-retry', 'false']);
   fields.push(['X-Call-Id', callId]);

@@ -141,6 +141,8 @@ export interface CallerFields {
   callId: string;
   /** The backend's CORS fields give way to ours. */
   withoutCors?: boolean;
+  /** The backend's limits give way to ours. */
+  withoutLimits?: boolean;
   /** Our span of the caller's trace. */
   trace?: Trace | undefined;
 }
@@ -148,7 +150,7 @@ export interface CallerFields {
 /** The backend's fields for the caller. Its own request id stays; ours is added where it has none. */
 export function toCallerHeaders(
   raw: readonly string[],
-  { callId, withoutCors = false, trace }: CallerFields,
+  { callId, withoutCors = false, withoutLimits = false, trace }: CallerFields,
 ): [string, string][] {
   const named = namedInConnection(raw);
   const kept: [string, string][] = [];
@@ -163,6 +165,7 @@ export function toCallerHeaders(
     // The wrapper would take a backend's X-Call-Id for ours.
     if (lower === 'x-call-id' || (trace !== undefined && lower === 'traceparent')) continue;
     if (withoutCors && lower.startsWith('access-control-')) continue;
+    if (withoutLimits && lower.startsWith('x-ratelimit-')) continue;
     if (lower === 'x-request-id') hasRequestId = true;
     else if (lower === 'x-accel-buffering') hasBuffering = true;
     else if (lower === 'content-type') isEventStream = value.startsWith('text/event-stream');

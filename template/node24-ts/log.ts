@@ -23,6 +23,9 @@ interface FieldName {
   isTaken: boolean;
   /** As it stands in a line, between the field before and its value. */
   text: string;
+  /** Its value in the line before, and that as JSON: method, path and caller seldom change. */
+  last: unknown;
+  lastJson: string | undefined;
 }
 
 const firstNames = ['time', 'level', 'msg'];
@@ -37,6 +40,8 @@ function toFieldName(name: string): FieldName {
     isSecret: secretName.test(name),
     isTaken: firstNames.includes(name),
     text: `,${JSON.stringify(name)}:`,
+    last: undefined,
+    lastJson: undefined,
   };
   if (knownNames.size < 1_000) knownNames.set(name, field);
   return field;
@@ -108,8 +113,12 @@ function toText(fields: LogFields, above: LogFields): string | undefined {
   for (const key in fields) {
     const name = toFieldName(key);
     if (name.isTaken || key in above) return undefined;
-    const value = name.isSecret ? '"[redacted]"' : toJson(fields[key]);
-    if (value !== undefined) text += name.text + value;
+    const value = fields[key];
+    if (typeof value === 'object' || value !== name.last) {
+      name.last = value;
+      name.lastJson = name.isSecret ? '"[redacted]"' : toJson(value);
+    }
+    if (name.lastJson !== undefined) text += name.text + name.lastJson;
   }
   return text;
 }

@@ -29,6 +29,7 @@ export interface RecorderParts {
 }
 
 const maxFailures = 20;
+const noFailures: FailedAttempt[] = [];
 
 /** Anthropic's own messages count the cached parts beside the input; every other form counts them within. */
 const providerOf = ({ dialect }: CallFacts, attempt: AttemptFacts | undefined) => {
@@ -44,7 +45,7 @@ class CallRecorder implements CallObserver, Running {
   readonly #startedAt: number;
   readonly #startedClock: number;
   #attempts = 0;
-  #failures: FailedAttempt[] = [];
+  #failures = noFailures;
   #attempt: AttemptFacts | undefined;
   #scan: UsageScan | undefined;
   #form: StreamForm | undefined;
@@ -109,7 +110,7 @@ class CallRecorder implements CallObserver, Running {
 
   attemptFailed({ backend }: AttemptFacts, { failure, status }: AttemptFailure): void {
     if (this.#failures.length < maxFailures)
-      this.#failures.push({ backend: backend.name, failure, status: status ?? null });
+      this.#failures = [...this.#failures, { backend: backend.name, failure, status: status ?? null }];
   }
 
   answered(attempt: AttemptFacts, status: number, rawHeaders: readonly string[]): void {
