@@ -60,6 +60,13 @@ export async function sideBySide(contenders: Contender[], options: { rounds: num
 /** By contender's name and metric: one number a round. */
 export type Samples = Map<string, Record<string, number[]>>;
 
+/** In an order of chance: nobody always comes after the one who leaves the machine hot. */
+const shuffled = <T>(items: readonly T[]): T[] =>
+  items
+    .map((item) => ({ item, chance: Math.random() }))
+    .toSorted((a, b) => a.chance - b.chance)
+    .map(({ item }) => item);
+
 /** As `sideBySide`, for measurements of several numbers, of which some are better when larger. */
 export async function inTurns<C extends { name: string }>(
   contenders: C[],
@@ -69,7 +76,7 @@ export async function inTurns<C extends { name: string }>(
   const samples: Samples = new Map(contenders.map(({ name }) => [name, {}]));
   // A single round is of a thing that needs no warming.
   for (let round = rounds === 1 ? 1 : 0; round <= rounds; round++) {
-    for (const contender of contenders) {
+    for (const contender of shuffled(contenders)) {
       const values = samples.get(contender.name)!;
       for (const [metric, value] of Object.entries(await measure(contender, round))) {
         values[metric] ??= [];
