@@ -74,12 +74,13 @@ function ownCredentials(
 ): ReadonlySet<string> {
   const isKeyed = caller.method === 'api-key';
   if (forwardAuthorization) return isKeyed ? apiKeyOnly : none;
-  if (!isKeyed) return authorizationOnly;
+  const other = headers['x-api-key'];
+  if (!isKeyed || other === undefined) return authorizationOnly;
   const [scheme = '', value = ''] = (headers.authorization ?? '').split(/\s+/, 2);
-  if (!/^(bearer|basic)$/i.test(scheme) || value === '') return bothKeys;
+  if (caller.inApiKeyHeader === true || !/^(bearer|basic)$/i.test(scheme) || value === '') return bothKeys;
   const key = /^basic$/i.test(scheme) ? passwordOf(value) : value;
   // An X-Api-Key beside it is meant for the backend (Anthropic's clients), unless it is the same key again.
-  return headers['x-api-key'] === key ? bothKeys : authorizationOnly;
+  return other === key ? bothKeys : authorizationOnly;
 }
 
 export interface ForwardedCall {

@@ -8,6 +8,8 @@ export interface Caller {
   /** The key's name, or how the call was admitted. Logged. */
   name: string;
   method: AuthMethod | 'scheduled-tick';
+  /** The key that admitted it came in `X-Api-Key`: what stands in `Authorization` beside it is none of ours. */
+  inApiKeyHeader?: true;
 }
 
 /** What authentication looks at. `rawBody` collects the body for a signature check; nothing else reads it. */
@@ -36,19 +38,22 @@ export interface AuthSettings {
 
 interface Presented {
   key: string;
-  basic: boolean;
+  from: 'bearer' | 'basic' | 'x-api-key';
 }
 
-function presentedKey(headers: IncomingHttpHeaders): Presented | undefined {
+/** Both are tried: a program may have a key of somebody else's in the one, and ours in the other. */
+function presentedKeys(headers: IncomingHttpHeaders): Presented[] {
+  const keys: Presented[] = [];
   const [scheme = '', value = ''] = (headers.authorization ?? '').split(/\s+/, 2);
-  if (/^bearer$/i.test(scheme) && value !== '') return { key: value, basic: false };
+  if (/^bearer$/i.test(scheme) && value !== '') keys.push({ key: value, from: 'bearer' });
   if (/^basic$/i.test(scheme)) {
     const pair = Buffer.from(value, 'base64').toString('utf8');
     // The password is the key; the user name is for the browser's dialog only.
-    return { key: pair.slice(pair.indexOf(':') + 1), basic: true };
+    keys.push({ key: pair.slice(pair.indexOf(':') + 1), from: 'basic' });
   }
   const header = headers['x-api-key'];
-  return typeof header === 'string' && header !== '' ? { key: header, basic: false } : undefined;
+  if (typeof header === 'string' && header !== '') keys.push({ key: header, from: 'x-api-key' });
+  return keys;
 }
 
 /** A browser sends a remembered Basic password with any page's form: unsafe methods must come from our own page. */
@@ -112,15 +117,15 @@ export function createAuthenticate(settings: AuthSettings, realm: string): Authe
       });
     }
     if (methods.has('api-key')) {
-      const presented = presentedKey(call.headers);
       const lines = apiKeys.read() ?? '';
-      const name = presented && findCaller(lines, presented.key);
-      if (presented !== undefined && name !== undefined) {
-        if (presented.basic && !safeMethods.has(call.method) && !isSameOrigin(call)) {
+      for (const { key, from } of presentedKeys(call.headers)) {
+        const name = findCaller(lines, key);
+        if (name === undefined) continue;
+        if (from === 'basic' && !safeMethods.has(call.method) && !isSameOrigin(call)) {
           throw new HttpError(403, 'A page of another site sent this call', { code: 'cross_site' });
         }
-        const caller: Caller = { name, method: 'api-key' };
-        if (!presented.basic) admitted.remember(lines, call.headers, caller);
+        const caller: Caller = { name, method: 'api-key', ...(from === 'x-api-key' ? { inApiKeyHeader: true } : {}) };
+        if (from !== 'basic') admitted.remember(lines, call.headers, caller);
         return caller;
       }
     }

@@ -35,7 +35,7 @@ describe('api-key', () => {
     ['the password of HTTP Basic', { authorization: basic('anyone', 'k2') }, 'bob'],
     ['a key without a name', { 'x-api-key': 'bare' }, 'default'],
   ])('admits %s and names its caller', async (_, headers, name) => {
-    expect(await authenticate(call(headers))).toEqual({ name, method: 'api-key' });
+    expect(await authenticate(call(headers))).toMatchObject({ name, method: 'api-key' });
   });
 
   it.each([
@@ -75,6 +75,21 @@ describe('api-key', () => {
     await expect(own(call({ 'x-api-key': 'Bearer k2' }))).rejects.toMatchObject({ status: 401 });
     await own(call({ 'x-api-key': 'k2' }));
     await expect(own(call({ authorization: 'k2' }))).rejects.toMatchObject({ status: 401 });
+  });
+
+  it('looks into X-Api-Key where Authorization holds no key of ours, and says so', async () => {
+    for (const methods of [['api-key'], ['api-key', 'none']] as const) {
+      const own = createAuthenticate(settings({ AUTH: [...methods] }), 'test');
+      const theirs = { authorization: 'Bearer theirs' };
+      const both = { ...theirs, 'x-api-key': 'k2' };
+      for (let times = 0; times < 2; times += 1) {
+        expect(await own(call(both))).toEqual({ name: 'bob', method: 'api-key', inApiKeyHeader: true });
+      }
+      const alone = Promise.resolve(own(call(theirs))).catch((error: unknown) => error);
+      expect(await alone).toMatchObject(methods.length === 1 ? { status: 401 } : { method: 'none' });
+      const ours = { authorization: 'Bearer k2', 'x-api-key': 'sk-ant' };
+      expect(await own(call(ours))).toEqual({ name: 'bob', method: 'api-key' });
+    }
   });
 
   it('knows many callers more than it remembers', async () => {
@@ -130,7 +145,7 @@ describe('a scheduled tick', () => {
 
   it('is an ordinary call with a credential', async () => {
     const headers = { ...tick, 'x-api-key': 'k2' };
-    expect(await authenticate(call(headers, { method: 'POST' }))).toEqual({ name: 'bob', method: 'api-key' });
+    expect(await authenticate(call(headers, { method: 'POST' }))).toMatchObject({ name: 'bob', method: 'api-key' });
   });
 
   it.each([

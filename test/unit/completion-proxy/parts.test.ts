@@ -107,6 +107,10 @@ describe('header fields', () => {
     expect(send(['Authorization', 'Bearer key', 'x-api-key', 'sk-ant'], named)).toBe(
       'x-api-key|sk-ant|X-Request-ID|c|Via|1.1 completion-proxy',
     );
+    const second: Caller = { ...named, inApiKeyHeader: true };
+    expect(send(['Authorization', 'Bearer theirs', 'X-Api-Key', 'key'], second)).toBe(
+      'X-Request-ID|c|Via|1.1 completion-proxy',
+    );
   });
 
   it("give way to the backend's own credential", () => {
