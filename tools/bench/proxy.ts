@@ -68,14 +68,17 @@ async function measure(
   };
 }
 
-/** The median over slices of few calls, one caller, everyone in turn. */
+/** The median over slices of few calls, one caller, everyone in turn: a whole answer, and the first byte of a stream. */
 async function measureSingle(contender: Contender) {
   const caller = new Caller(contender.port);
   const request = requestOf(contender, { model: 'fast', messages });
   const times: number[] = [];
   for (let index = 0; index < 150; index++) times.push((await caller.call(request)).ms);
+  const streamed = requestOf(contender, { model: 'fast', stream: true, messages });
+  const firsts: number[] = [];
+  for (let index = 0; index < 40; index++) firsts.push((await caller.call(streamed)).firstByteMs);
   caller.close();
-  return { p50: quantile(times, 0.5) };
+  return { p50: quantile(times, 0.5), firstByteP50: quantile(firsts, 0.5) };
 }
 
 /** Resident memory over 10,000 streams, every thousand. */
@@ -195,6 +198,7 @@ export const bench: Bench = async (report) => {
       ...rowsOf(streams, '500 paced streams, end p99', 'p99', 'ms'),
       ...rowsOf(streams, '500 paced streams CPU', 'cpu', 'ms/stream'),
       ...rowsOf(single, 'one connection p50', 'p50', 'ms'),
+      ...rowsOf(single, 'one connection, stream: first byte p50', 'firstByteP50', 'ms'),
       ...rowsOf(aborts, 'of 20 callers left, seen in 100 ms', 'seen', ''),
       ...rowsOf(aborts, 'slowest leave seen', 'slowest', 'ms'),
       ...proxies.map(({ name }) => ({
@@ -224,6 +228,11 @@ export const bench: Bench = async (report) => {
         'accounting, JSON: requests per second against Portkey',
         ratioOf(json, 'perSecond', 'accounting', 'portkey'),
         4,
+      ),
+      atMost(
+        'accounting, one stream: first byte p50 against ours',
+        ratioOf(single, 'firstByteP50', 'accounting', 'ours'),
+        1.1,
       ),
       atMost(
         'accounting, 500 streams: first byte p50 against ours',
