@@ -129,7 +129,7 @@ class CallRecorder implements CallObserver, Running {
     // What is compressed is not looked into, and an error has used nothing.
     if (status >= 300 || isCompressed(encoding)) return;
     this.#form = streamFormOf(type, encoding);
-    const form = this.#form ?? (type === undefined || /json/i.test(type) ? 'body' : undefined);
+    const form = this.#form ?? (type === undefined || /json|^text\/plain/i.test(type) ? 'body' : undefined);
     if (form !== undefined) this.#scan = createUsageScan(this.#facts.dialect, form);
   }
 

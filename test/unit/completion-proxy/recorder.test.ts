@@ -35,10 +35,10 @@ const json = ['Content-Type', 'application/json'];
 const attempt = { number: 1, backend: { name: 'b', kind: 'openai' } as never, model: 'm' };
 
 /** One that is answered and has ended. */
-function pass({ observe }: ReturnType<typeof open>, callId: string) {
+function pass({ observe }: ReturnType<typeof open>, callId: string, fields = json) {
   const call = observe(facts(callId), undefined)!;
   call.attemptStarted!(attempt);
-  call.answered!(attempt, 200, json);
+  call.answered!(attempt, 200, fields);
   call.chunk!(Buffer.from('{"model":"m","usage":{"prompt_tokens":4}}'));
   call.ended!('ok', 200);
 }
@@ -62,6 +62,20 @@ describe('the recorder', () => {
     expect(told).toEqual(['a']);
     await new Promise((resolve) => setImmediate(resolve));
     expect(told).toEqual(['a']);
+  });
+
+  it.each([
+    ['JSON', ['Content-Type', 'APPLICATION/problem+JSON'], 'upstream'],
+    ['JSON that calls itself text', ['content-type', 'text/plain; charset=utf-8'], 'upstream'],
+    ['JSON without a type', [], 'upstream'],
+    ['what is compressed', ['Content-Type', 'application/json', 'Content-Encoding', 'gzip'], 'absent'],
+    ['a sound', ['Content-Type', 'audio/mpeg'], 'absent'],
+  ])('looks for usage by what an answer says it is: %s', (_, fields, source) => {
+    const told: string[] = [];
+    const recorder = open(({ usage_source }) => told.push(usage_source));
+    pass(recorder, 'a', fields);
+    recorder.drain();
+    expect(told).toEqual([source]);
   });
 
   it('tells the cost as the number that the text of the record was made of', () => {
