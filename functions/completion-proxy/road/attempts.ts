@@ -1,14 +1,11 @@
-import type { Dispatcher } from 'undici';
 import { HttpError } from '#shared/errors.ts';
 import { sleep as realSleep } from '#shared/retry.ts';
 import { type FindCarrier, isAvailable, type Upstream } from '../backends/upstream.ts';
-import { toBackendHeaders } from '../headers.ts';
-import { withModel } from '../routing/request-scan.ts';
-import { withStreamUsage } from '../routing/stream-usage.ts';
+import { prepare } from './ask.ts';
 import type { Call } from './call.ts';
 import { callerIsGone, type Failure, outcomeOf } from './failure.ts';
 import type { KeptBody } from './kept-body.ts';
-import { type Ask, Passage } from './passage.ts';
+import { Passage } from './passage.ts';
 
 export interface AttemptOptions {
   find: FindCarrier;
@@ -30,37 +27,6 @@ function canRepeat({ request, route }: Call, body: KeptBody | undefined): boolea
   if (body !== undefined && !('whole' in body)) return false;
   return route !== undefined || idempotent.has(request.method);
 }
-
-function prepare(call: Call, { backend }: Upstream, body: KeptBody | undefined, readsAll: boolean | undefined): Ask {
-  const { request, scan, route } = call;
-  let hidesUsage = false;
-  let bytes: Dispatcher.DispatchOptions['body'] = null;
-  if (body !== undefined) {
-    bytes = 'whole' in body ? body.whole : body.stream;
-    const alias = scan.model === undefined ? undefined : backend.aliases.get(scan.model);
-    if (alias !== undefined && 'whole' in body) bytes = withModel(body.whole, scan, alias);
-    if (backend.collectStreamUsage === true && scan.stream === true && hasUsageChunk(call) && Buffer.isBuffer(bytes)) {
-      const asking = withStreamUsage(bytes);
-      hidesUsage = asking !== undefined;
-      bytes = asking ?? bytes;
-    }
-  }
-  const options = {
-    path: backend.basePath + request.target,
-    method: request.method as Dispatcher.HttpMethod,
-    headers: toBackendHeaders(request, backend, {
-      isBodyAtHand: Buffer.isBuffer(bytes),
-      // Nothing can be read in what is compressed.
-      isRead: route !== undefined && (backend.kind !== 'plain' || readsAll === true),
-      trace: call.facts.trace,
-    }),
-    body: bytes,
-  };
-  return { options, hidesUsage };
-}
-
-/** Chat completions and completions tell the usage of a stream only when they are asked for it. */
-const hasUsageChunk = ({ route, scan }: Call) => route?.dialect === 'chat' && route.hasTerminator && scan.isJson;
 
 /** Whether the same backend may be asked again: it refused or was cut off. One that was silent has had its time. */
 const isWorthRepeating = ({ failure, status, error }: Failure) =>
@@ -116,8 +82,7 @@ export async function attempt(
         const found = options.find(backend);
         const carrier = found instanceof Promise ? await found : found;
         const passage = new Passage(call, upstream, { number: call.attempts, backend, model });
-        passage.start(carrier, prepare(call, upstream, body, options.readsAll));
-        failure = await passage.begun;
+        failure = await passage.start(carrier, prepare(call, upstream, body, options.readsAll));
         if (failure === undefined) return;
         if (signal.aborted || !repeatable) return conclude(call, failure);
         if (retry >= (backend.retries ?? options.retries) || !isWorthRepeating(failure)) break;

@@ -18,6 +18,8 @@ export interface Failure extends AttemptFailure {
 export const callerIsGone = () => new UpstreamError('The backend', 'aborted', 'the caller is gone');
 export const endedEarly = () =>
   new UpstreamError('The backend', 'invalid_response', 'the stream ended without its end');
+export const tooLong = () =>
+  new UpstreamError('The backend', 'invalid_response', 'the answer is too long for one event');
 
 /** The backend gave no answer. */
 export const withoutAnswer = (error: UpstreamError): Failure => ({

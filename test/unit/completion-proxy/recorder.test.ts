@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Sink } from '../../../functions/completion-proxy/records/call-recorder.ts';
 import type { CallRecord } from '../../../functions/completion-proxy/records/record.ts';
-import { createRecorder, type Sink } from '../../../functions/completion-proxy/records/recorder.ts';
+import { createRecorder } from '../../../functions/completion-proxy/records/recorder.ts';
 import { UnderWay } from '../../../functions/completion-proxy/records/under-way.ts';
 import type { CallFacts } from '../../../functions/completion-proxy/road/observer.ts';
 import { readPrices } from '../../../functions/completion-proxy/usage/prices.ts';
