@@ -459,6 +459,22 @@ describe('a silent stream', () => {
     expect(text.replaceAll(ping, '')).toBe('data: {"whole":true}\n\n');
   });
 
+  it('lets a whole answer come slowly, as long as something comes', async () => {
+    const slow: Act = (res) => {
+      res.writeHead(200, { 'Content-Type': 'application/json' });
+      const letters = [...'{"slow":1}'];
+      const timer = setInterval(() => {
+        res.write(letters.shift()!);
+        if (letters.length > 0) return;
+        clearInterval(timer);
+        res.end();
+      }, 60);
+    };
+    const backend = await startBackend(later(120, slow));
+    const { text } = await streamed({ BACKEND_URL: backend.url, BACKEND_IDLE_TIMEOUT_MS: '300' });
+    expect(text.replaceAll(ping, '')).toBe('data: {"slow":1}\n\n');
+  });
+
   it('stays silent where no stream is asked for', async () => {
     const backend = await startBackend(later(150, fine));
     const { text } = await streamed({ BACKEND_URL: backend.url }, {});

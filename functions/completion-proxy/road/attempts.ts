@@ -62,6 +62,10 @@ export async function attempt(
     for (const [index, upstream] of plan.entries()) {
       if (index > 0 && !isAvailable(upstream)) continue;
       call.hasOthers = repeatable && call.route !== undefined && index + 1 < plan.length;
+      const { backend } = upstream;
+      // Before there is a place to give back.
+      const found = options.find(backend);
+      const carrier = found instanceof Promise ? await found : found;
       for (let retry = 0; ; retry++) {
         const place = enter(upstream, call);
         if (place !== undefined) {
@@ -76,11 +80,8 @@ export async function attempt(
         }
         failure?.held?.drop();
         call.attempts += 1;
-        const { backend } = upstream;
         const model =
           call.scan.model === undefined ? undefined : (backend.aliases.get(call.scan.model) ?? call.scan.model);
-        const found = options.find(backend);
-        const carrier = found instanceof Promise ? await found : found;
         const passage = new Passage(call, upstream, { number: call.attempts, backend, model });
         failure = await passage.start(carrier, prepare(call, upstream, body, options.readsAll));
         if (failure === undefined) return;
@@ -89,6 +90,8 @@ export async function attempt(
         const waitMs = waitBefore(retry, failure, options);
         if (waitMs === undefined) break;
         failure.held?.drop();
+        // What is dropped is not the caller's any more, whatever becomes of the retry.
+        failure = { ...failure, held: undefined };
         await sleep(waitMs, signal);
       }
     }

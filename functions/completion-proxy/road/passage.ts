@@ -51,7 +51,7 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held {
     this.#control.begin();
     this.#call.observer?.attemptStarted?.(this.#attempt);
     try {
-      if (signal.aborted) this.callerLeft();
+      if (signal.aborted) this.callerLeft(true);
       else carrier.dispatch(options, this);
     } catch (error) {
       this.onResponseError(undefined, error as Error);
@@ -106,13 +106,12 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held {
         this.#control.heard();
         if (!this.#delivery!.pass(chunk)) this.#control.pause();
         break;
-      case 'reading':
-        if (this.#delivery!.keep(chunk) > maxRefusal) this.#onRefusal(false);
-        break;
       case 'judged':
-        this.#delivery!.keep(chunk);
+      case 'reading':
+        if (this.#delivery!.keep(chunk) > maxRefusal && this.#stage === 'reading') this.#onRefusal(false);
         break;
       case 'collecting':
+        this.#control.heard();
         if (this.#delivery!.keep(chunk) > maxCollected) this.#control.stop(tooLong());
         break;
       case 'dropping':
@@ -223,11 +222,12 @@ export class Passage implements Dispatcher.DispatchHandler, AnswerSource, Held {
   // An object with handleEvent() in its place outlives its call: the heap then grows until V8 collects all of it.
   #onAbort = () => this.callerLeft();
 
-  callerLeft(): void {
+  /** Of a backend that was not asked there is no rest to wait for. */
+  callerLeft(isUnasked = false): void {
     if (this.#isSettled) return;
     this.#standing.isUnknown();
     const hasBegun = this.#stage === 'flowing' || this.#stage === 'collecting';
-    if (this.#upstream.backend.cancelOnDisconnect || this.#stage === 'judged') {
+    if (isUnasked || this.#upstream.backend.cancelOnDisconnect || this.#stage === 'judged') {
       this.#settle();
       this.#control.stop(callerIsGone());
     } else {
