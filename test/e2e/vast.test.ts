@@ -245,7 +245,9 @@ describe('client, autoscaler, three workers and their backends', () => {
     await until('it is ended', () => requests().at(-1)!.deletions[0]);
     expect(requests().at(-1)).toMatchObject({ isOpen: false, deletions: [{ workerId: busy, success: true }] });
     const { calls } = workers.get(busy)!.backend.server;
-    expect(calls.findLast(({ url }) => url !== '/health')!.aborted).toBe(true);
+    await until('the backend stops', () =>
+      calls.findLast(({ url }) => url !== '/health')!.aborted ? true : undefined,
+    );
     for (const { backend } of workers.values()) backend.release();
   });
 
