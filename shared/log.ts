@@ -1,3 +1,5 @@
+import { toIso } from './iso.ts';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Record<string, unknown>;
 
@@ -23,9 +25,6 @@ interface FieldName {
   isTaken: boolean;
   /** As it stands in a line, between the field before and its value. */
   text: string;
-  /** Its value in the line before, and that as JSON: method, path and caller seldom change. */
-  last: unknown;
-  lastJson: string | undefined;
 }
 
 const firstNames = ['time', 'level', 'msg'];
@@ -40,8 +39,6 @@ function toFieldName(name: string): FieldName {
     isSecret: secretName.test(name),
     isTaken: firstNames.includes(name),
     text: `,${JSON.stringify(name)}:`,
-    last: undefined,
-    lastJson: undefined,
   };
   if (knownNames.size < 1_000) knownNames.set(name, field);
   return field;
@@ -113,27 +110,10 @@ function toText(fields: LogFields, above: LogFields): string | undefined {
   for (const key in fields) {
     const name = toFieldName(key);
     if (name.isTaken || key in above) return undefined;
-    const value = fields[key];
-    if (typeof value === 'object' || value !== name.last) {
-      name.last = value;
-      name.lastJson = name.isSecret ? '"[redacted]"' : toJson(value);
-    }
-    if (name.lastJson !== undefined) text += name.text + name.lastJson;
+    const value = name.isSecret ? '"[redacted]"' : toJson(fields[key]);
+    if (value !== undefined) text += name.text + value;
   }
   return text;
-}
-
-let second = Number.NaN;
-let upToSecond = '';
-
-/** ISO 8601. Calls of one second differ in three digits: a Date for each takes ten times as long. */
-function toTime(ms: number): string {
-  const whole = Math.floor(ms / 1_000);
-  if (whole !== second) {
-    second = whole;
-    upToSecond = new Date(whole * 1_000).toISOString().slice(0, -4);
-  }
-  return `${upToSecond}${String(ms - whole * 1_000).padStart(3, '0')}Z`;
 }
 
 const none: LogFields = {};
@@ -160,7 +140,7 @@ class JsonLogger implements Logger {
   #emit(level: LogLevel, message: string, fields: LogFields | undefined) {
     if (rank[level] < this.#rank) return;
     const { now, write = writeSoon } = this.#options;
-    const time = toTime(now === undefined ? Date.now() : now().getTime());
+    const time = toIso(now === undefined ? Date.now() : now().getTime());
     const above = toText(this.#fields, none);
     const own = fields === undefined ? '' : toText(fields, this.#fields);
     let line: string;

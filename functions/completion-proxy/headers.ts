@@ -27,24 +27,12 @@ const notForCallers: ReadonlySet<string> = new Set([
   'xi-api-key',
 ]);
 
-const known = new Map<string, string>();
-
-/** Names are few and come with each call: to find one in a map takes half as long as to write it small again. */
-function toLower(name: string): string {
-  const found = known.get(name);
-  if (found !== undefined) return found;
-  const lower = name.toLowerCase();
-  // Callers can make any number of them. A copy: this one may be a piece of a whole head, which would stay in memory.
-  if (known.size < 500) known.set(Buffer.from(name, 'latin1').toString('latin1'), lower);
-  return lower;
-}
-
 /** What Connection names, where it names more than itself. */
 function namedInConnection(raw: readonly string[]): ReadonlySet<string> | undefined {
   let named: Set<string> | undefined;
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
-    if (name.length !== 10 || toLower(name) !== 'connection') continue;
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue;
     const value = raw[index + 1] ?? '';
     if (value === 'keep-alive' || value === 'close') continue;
     named ??= new Set();
@@ -118,7 +106,7 @@ export function toBackendHeaders(
   const kept: string[] = [];
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
-    const lower = toLower(name);
+    const lower = name.toLowerCase();
     if (oursToBackends.has(lower) || own.has(lower) || named?.has(lower) === true) continue;
     if (isBodyAtHand && lower === 'content-length') continue;
     if (isRead && lower === 'accept-encoding') continue;
@@ -161,7 +149,7 @@ export function toCallerHeaders(
   for (let index = 0; index < raw.length; index += 2) {
     const name = raw[index]!;
     const value = raw[index + 1]!;
-    const lower = toLower(name);
+    const lower = name.toLowerCase();
     if (notForCallers.has(lower) || named?.has(lower) === true) continue;
     // The wrapper would take a backend's X-Call-Id for ours.
     if (lower === 'x-call-id' || (trace !== undefined && lower === 'traceparent')) continue;

@@ -8,7 +8,7 @@ export const batchSize = 200;
 
 /**
  * A batch as it lies in the store: a column for each member, and where all records say the same, it stands there once.
- * Most calls of a second are alike in most of them, so that it is a third of the bytes, and of the time to write them.
+ * Most calls of a second are alike in most of them, so that it is half the bytes, and half the time to write them.
  */
 interface Packed {
   count: number;

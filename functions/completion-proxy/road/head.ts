@@ -1,8 +1,5 @@
 import { type StreamForm, streamFormOf } from './stream-end.ts';
 
-/** Beyond it, two of undici's buffers only look like one. */
-const maxHead = 128 * 1024;
-
 /** What a backend says before its body. */
 export interface AnswerHead {
   readonly status: number;
@@ -14,24 +11,9 @@ export interface AnswerHead {
   readonly retryAfter: string | undefined;
 }
 
-/**
- * undici gives fields as bytes; latin1 keeps each of them. They are pieces of what it read from the socket, mostly of one
- * chunk: that is read as one text and cut, since a text of its own for each costs twice as much.
- */
-export function toStrings(raw: unknown): string[] {
-  if (!Array.isArray(raw) || raw.length === 0) return [];
-  const parts = raw as Buffer[];
-  const { buffer, byteOffset: start } = parts[0]!;
-  const last = parts[parts.length - 1]!;
-  const end = last.byteOffset + last.length;
-  const isWhole = last.buffer === buffer && end > start && end - start <= maxHead;
-  const head = isWhole ? Buffer.from(buffer, start, end - start).toString('latin1') : '';
-  return parts.map((part) => {
-    const from = part.byteOffset - start;
-    const isWithin = isWhole && part.buffer === buffer && from >= 0 && from + part.length <= head.length;
-    return isWithin ? head.slice(from, from + part.length) : part.toString('latin1');
-  });
-}
+/** undici gives fields as bytes; latin1 keeps each of them. */
+export const toStrings = (raw: unknown): string[] =>
+  Array.isArray(raw) ? raw.map((part) => (part as Buffer).toString('latin1')) : [];
 
 export function readHead(
   status: number,

@@ -3,40 +3,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Gate } from '../../../functions/completion-proxy/road/admission.ts';
 import { Breaker } from '../../../functions/completion-proxy/road/breaker.ts';
-import { toStrings } from '../../../functions/completion-proxy/road/head.ts';
 import { keepBody } from '../../../functions/completion-proxy/road/kept-body.ts';
 import { isCommentOnly, StreamEnd, streamFormOf } from '../../../functions/completion-proxy/road/stream-end.ts';
 import { type Dialect, findLlmRoute } from '../../../functions/completion-proxy/routing/llm-route.ts';
 import { scanMembers, scanRequest, withModel } from '../../../functions/completion-proxy/routing/request-scan.ts';
-
-describe('the fields of an answer', () => {
-  const bytes = fc.uint8Array({ maxLength: 30 });
-
-  it('are texts of the same bytes, wherever the bytes lie', () => {
-    // Pieces of one buffer, in its order or in none, with gaps or over one another, and buffers of their own among them.
-    const piece = fc.oneof(
-      fc.record({ at: fc.nat(60), length: fc.nat(20) }),
-      bytes.map((own) => ({ own })),
-    );
-    fc.assert(
-      fc.property(
-        fc.uint8Array({ minLength: 80, maxLength: 80 }),
-        fc.array(piece, { maxLength: 12 }),
-        (whole, pieces) => {
-          const raw = pieces.map((each) =>
-            'own' in each ? Buffer.from(each.own) : Buffer.from(whole.buffer, whole.byteOffset + each.at, each.length),
-          );
-          expect(toStrings(raw)).toEqual(raw.map((part) => part.toString('latin1')));
-        },
-      ),
-    );
-  });
-
-  it('are none where there are none', () => {
-    expect(toStrings(undefined)).toEqual([]);
-    expect(toStrings([])).toEqual([]);
-  });
-});
 
 describe('the scan of a body', () => {
   const scan = (text: string) => scanRequest(Buffer.from(text));

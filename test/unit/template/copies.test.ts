@@ -6,6 +6,7 @@ const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.m
 
 test.each([
   ['template/node24-ts/function/function.ts', 'shared/http/function.ts'],
+  ['template/node24-ts/iso.ts', 'shared/iso.ts'],
   ['template/node24-ts/log.ts', 'shared/log.ts'],
 ])('%s is the same file as %s', (copy, original) => {
   expect(read(copy)).toBe(read(original));
